@@ -1,0 +1,79 @@
+"""Spectral norm of a matrix by power iteration (Algorithm 1, Miyato 2018).
+
+Functions on `keras.ops` alone. A matrix `w` is `(d_out, rest)`, `u` is
+`(d_out,)` and `v` is `(rest,)`; all are float32 unless the caller holds more.
+"""
+
+from keras import ops
+
+# Whatever the spectrum, 100 steps from a random start leave the estimate less
+# than about log(d_out) / 400 below the truth, and cost milliseconds.
+WARM_START_STEPS = 100
+
+
+def as_matrix(kernel, output_axes):
+    """Reshapes a kernel of any rank to `(d_out, rest)` (section 4).
+
+    Args:
+        kernel: Tensor of any rank.
+        output_axes: Tuple of the axes, negative or not, that index the
+            layer's outputs; d_out is the product of their lengths.
+    """
+    rank = len(kernel.shape)
+    output_axes = [axis % rank for axis in output_axes]
+    other_axes = [axis for axis in range(rank) if axis not in output_axes]
+    d_out = 1
+    for axis in output_axes:
+        d_out *= kernel.shape[axis]
+    kernel = ops.transpose(kernel, output_axes + other_axes)
+    return ops.reshape(kernel, (d_out, -1))
+
+
+def normalize(x):
+    """Returns `x / |x|`, and zeros for a zero vector.
+
+    The largest entry is divided out first, so that neither very small nor
+    very large vectors under- or overflow when squared.
+    """
+    largest = ops.max(ops.abs(x))
+    x = x / ops.where(largest > 0, largest, ops.ones_like(largest))
+    norm = ops.sqrt(ops.sum(ops.square(x)))
+    return x / ops.where(norm > 0, norm, ops.ones_like(norm))
+
+
+def right_vector(w, u):
+    """Returns `v = W^T u / |W^T u|`, shape `(rest,)`, without a gradient."""
+    w, u = ops.stop_gradient(w), ops.stop_gradient(u)
+    return normalize(ops.matmul(u, w))
+
+
+def power_iteration(w, u, steps):
+    """Advances `u` by `steps` iterations.
+
+    A step that maps to zero (a zero matrix) leaves `u` as it was, so that a
+    kernel which later grows from zero is still measured.
+
+    Args:
+        w: Matrix, `(d_out, rest)`.
+        u: Unit vector, `(d_out,)`.
+        steps: Number of iterations, a Python int of at least 1.
+
+    Returns:
+        `(u, v)` of the last step; both are constants for the gradient.
+    """
+    w, u = ops.stop_gradient(w), ops.stop_gradient(u)
+    for _ in range(steps):
+        v = right_vector(w, u)
+        next_u = normalize(ops.matmul(w, v))
+        u = ops.where(ops.any(next_u != 0), next_u, u)
+    return u, v
+
+
+def warm_start(w, u):
+    """Returns `u` settled on `w` from the random vector `u`, `(d_out,)`."""
+    return power_iteration(w, normalize(u), WARM_START_STEPS)[0]
+
+
+def sigma(w, u, v):
+    """Returns `u^T W v`, a scalar whose gradient in W is `u v^T` (Eq. 9-12)."""
+    return ops.sum(ops.stop_gradient(u) * ops.matmul(w, ops.stop_gradient(v)))
