@@ -1,0 +1,65 @@
+"""Every field, in the order of the data flow; other configs only override.
+
+Published settings have their source; "our choice" marks where the paper is
+silent. Counts of updates are generator updates throughout.
+"""
+
+import ml_collections
+
+
+def get_config():
+    config = ml_collections.ConfigDict()
+
+    # Run.
+    config.seed = 0  # Weights, data order, latents and augmentation.
+    config.deterministic = False  # Ops that repeat to the bit, slower.
+    config.distribution = "auto"  # auto, one_device, mirrored.
+    config.precision = "float32"  # float32, mixed_bfloat16.
+
+    # Pictures.
+    config.data = ml_collections.ConfigDict()
+    config.data.name = "digits"  # digits, folder:PATH, or a tfds name.
+    config.data.split = "train"  # Split of a tfds set.
+    config.data.directory = ""  # Where tfds keeps data; "": its default.
+    config.data.image_size = 32  # Pixels a side.
+    config.data.channels = 0  # 1 gray, 3 colour, 0 as the pictures are.
+    config.data.batch_size = 64  # Real pictures per discriminator update, over
+    # all replicas. Not in the paper; 64 in the authors' CNN code.
+    config.data.shift = 0  # Largest random shift, in pixels, of real and fake
+    # pictures alike before the discriminator; 0 as in the paper.
+
+    # Networks and method.
+    config.network = ml_collections.ConfigDict()
+    config.network.name = "cnn"  # Table 3.
+    config.network.width = 1.0  # Factor on all numbers of feature maps.
+    config.network.latent_dim = 128  # d_z, section 4.
+    config.method = "spectral_norm"  # spectral_norm, none.
+    config.loss = "hinge"  # hinge, non_saturating, wasserstein.
+
+    # Training: setting C of Table 1.
+    config.discriminator_steps = 1  # n_dis.
+    config.updates = 100_000  # Section 4.
+    config.average_decay = 0.0  # Of the averaged generator, per update; 0 none.
+    config.optimizer = ml_collections.ConfigDict()
+    config.optimizer.learning_rate = 2e-4  # Adam's alpha.
+    config.optimizer.beta_1 = 0.5
+    config.optimizer.beta_2 = 0.999
+
+    # What is kept of a run; every counts updates, 0 is never.
+    config.log_every = 100
+    config.checkpoint_every = 1_000
+    config.keep_checkpoints = 3
+    config.sample_every = 1_000
+    config.evaluate_every = 0
+
+    # Sample grids.
+    config.sampling = ml_collections.ConfigDict()
+    config.sampling.seed = 0
+    config.sampling.count = 100
+
+    # Scores, by a classifier of the data set's labels.
+    config.evaluation = ml_collections.ConfigDict()
+    config.evaluation.samples = 5_000  # As for the paper's scores, App. B.1.
+    config.evaluation.seed = 1
+    config.evaluation.classifier_updates = 600
+    return config

@@ -1,0 +1,169 @@
+"""From a config to the parts of a run; the verbs share it."""
+
+import functools
+
+import keras
+import tensorflow as tf
+
+from sngan_tf import augmentation
+from sngan_tf import checkpoint
+from sngan_tf import data
+from sngan_tf import distribution
+from sngan_tf import gan
+from sngan_tf import losses
+from sngan_tf import methods
+from sngan_tf import networks
+from sngan_tf.errors import UserError
+
+_PRECISIONS = ("float32", "mixed_bfloat16")
+_POSITIVE = (
+    "data.image_size",
+    "data.batch_size",
+    "network.width",
+    "network.latent_dim",
+    "discriminator_steps",
+    "updates",
+    "optimizer.learning_rate",
+    "log_every",
+    "keep_checkpoints",
+    "sampling.count",
+    "evaluation.classifier_updates",
+)
+_NOT_NEGATIVE = (
+    "seed",
+    "data.shift",
+    "checkpoint_every",
+    "sample_every",
+    "evaluate_every",
+    "sampling.seed",
+    "evaluation.seed",
+)
+_BELOW_ONE = ("optimizer.beta_1", "optimizer.beta_2", "average_decay")
+
+
+def check(config):
+    """Refuses a config that can't be run, before any long work.
+
+    Raises:
+        UserError: Naming the field, the rule and the value.
+    """
+    for field in _POSITIVE:
+        _require(config, field, lambda value: value > 0, "positive")
+    for field in _NOT_NEGATIVE:
+        _require(config, field, lambda value: value >= 0, "0 or more")
+    _require(
+        config, "data.channels", lambda value: value in (0, 1, 3), "0, 1 or 3"
+    )
+    for field in _BELOW_ONE:
+        _require(config, field, lambda value: 0 <= value < 1, "in [0, 1)")
+    _require(
+        config, "evaluation.samples", lambda value: value >= 2, "2 or more"
+    )
+    _require(
+        config,
+        "precision",
+        lambda value: value in _PRECISIONS,
+        f"one of {', '.join(_PRECISIONS)}",
+    )
+    size = config.data.image_size
+    try:
+        distribution.check(config.distribution)
+        losses.get(config.loss)
+        methods.get(config.method)
+        networks.check(config.network.name, (size, size, 1))
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def set_up(config):
+    """Sets the process-wide seeds, determinism and dtype policy."""
+    keras.utils.set_random_seed(config.seed)
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(config.precision)
+
+
+def load_pictures(config):
+    """Returns the `data.Pictures` that the config names."""
+    return data.load(
+        config.data.name,
+        config.data.image_size,
+        channels=config.data.channels,
+        split=config.data.split,
+        directory=config.data.directory or None,
+        progress=True,
+    )
+
+
+def build_gan(config):
+    """Returns a compiled `GAN`, its variables under the current strategy.
+
+    Args:
+        config: A checked config, its `data.channels` resolved.
+    """
+    size = config.data.image_size
+    generator, discriminator = networks.build(
+        config.network.name,
+        (size, size, config.data.channels),
+        latent_dim=config.network.latent_dim,
+        width=config.network.width,
+        method=config.method,
+    )
+    model = gan.GAN(
+        generator,
+        discriminator,
+        loss=config.loss,
+        discriminator_steps=config.discriminator_steps,
+        augmentation=functools.partial(
+            augmentation.random_shift, pixels=config.data.shift
+        ),
+        average_decay=config.average_decay,
+        seed=config.seed,
+    )
+    model.compile(
+        generator_optimizer=_adam(config), discriminator_optimizer=_adam(config)
+    )
+    return model
+
+
+def restore_gan(config, workdir):
+    """Returns the GAN of a workdir's newest checkpoint; needs no data.
+
+    Raises:
+        UserError: If there is no checkpoint of this config.
+    """
+    check(config)
+    workdir.check(config)
+    if not workdir.has_checkpoint():
+        raise UserError(
+            f"There is no checkpoint in {workdir.checkpoints}; train first: "
+            f"python main.py --mode=train --workdir={workdir.path}"
+        )
+    set_up(config)
+    config.data.channels = workdir.saved_config()["data"]["channels"]
+    model = build_gan(config)
+    checkpoints(config, model, workdir).restore()
+    return model
+
+
+def checkpoints(config, model, workdir):
+    """Returns the `Checkpoints` of a run."""
+    return checkpoint.Checkpoints(
+        model, workdir.checkpoints, keep=config.keep_checkpoints
+    )
+
+
+def _adam(config):
+    return keras.optimizers.Adam(
+        config.optimizer.learning_rate,
+        beta_1=config.optimizer.beta_1,
+        beta_2=config.optimizer.beta_2,
+    )
+
+
+def _require(config, field, holds, rule):
+    value = config
+    for key in field.split("."):
+        value = value[key]
+    if not holds(value):
+        raise UserError(f"`{field}` must be {rule}. Received: {field}={value}")

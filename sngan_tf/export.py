@@ -1,0 +1,39 @@
+"""`--mode=export`: the generator as a plain SavedModel."""
+
+import os
+import shutil
+
+import keras
+import tensorflow as tf
+
+from sngan_tf import experiment
+from sngan_tf import sample
+
+
+def export(config, workdir):
+    """Writes `export/generator/`, which loads with TensorFlow alone.
+
+    `serving_default` takes `latents` float32 `(batch, latent_dim)`, `sample`
+    takes `seed` and `count`, int64 scalars; both return `images`, uint8
+    `(batch, height, width, channels)`.
+
+    Returns:
+        The folder.
+    """
+    gan = experiment.restore_gan(config, workdir)
+    save(gan.sampling_generator, workdir.generator)
+    return workdir.generator
+
+
+def save(generator, folder):
+    """Writes the SavedModel of a generator, replacing one as a whole."""
+    sampler = sample.Sampler(generator)
+    archive = keras.export.ExportArchive()
+    archive.track(generator)
+    archive.add_endpoint("serving_default", sampler.images)
+    archive.add_endpoint("sample", sampler.sample)
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    archive.write_out(str(temporary), verbose=False)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)

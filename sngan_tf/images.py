@@ -1,0 +1,70 @@
+"""Pixel ranges and picture grids; nothing else converts pictures.
+
+Inside, images are float32 in [-1, 1]; outside they are uint8 in 0..255.
+"""
+
+import math
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+
+
+def dequantize(images, seed):
+    """uint8 to float32: `x / 128 - 1` plus noise from [0, 1/128).
+
+    As the authors' code does for ResNets; the paper does not mention it.
+
+    Args:
+        images: `(batch, height, width, channels)`, uint8.
+        seed: `(2,)` integers; the noise is a function of them.
+
+    Returns:
+        float32 in [-1, 1), of the same shape.
+    """
+    noise = tf.random.stateless_uniform(tf.shape(images), seed)
+    return (tf.cast(images, tf.float32) + noise) / 128.0 - 1.0
+
+
+def to_uint8(images):
+    """float32 in [-1, 1] to uint8, the exact inverse of `dequantize`.
+
+    The authors' 127.5 x + 127.5 differs from it by at most one gray level.
+    """
+    levels = tf.floor((tf.cast(images, tf.float32) + 1.0) * 128.0)
+    return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
+
+
+def grid(images, columns=None):
+    """Lays pictures out in rows.
+
+    Args:
+        images: `(count, height, width, channels)`, uint8.
+        columns: Pictures in a row; by default as many as make a square.
+
+    Returns:
+        uint8 `(rows * height, columns * width, channels)`, unused cells black.
+    """
+    images = np.asarray(images)
+    count, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(count))
+    rows = math.ceil(count / columns)
+    cells = np.zeros((rows * columns, height, width, channels), np.uint8)
+    cells[:count] = images
+    cells = cells.reshape(rows, columns, height, width, channels)
+    return cells.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+
+
+def save_png(path, image):
+    """Writes uint8 `(height, width, 1 or 3)` at once or not at all."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(tf.io.encode_png(image).numpy())
+    os.replace(temporary, path)
+
+
+def read_png(path):
+    """Returns uint8 `(height, width, channels)`."""
+    return tf.io.decode_png(tf.io.read_file(str(path))).numpy()

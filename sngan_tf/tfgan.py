@@ -1,0 +1,32 @@
+"""The one door to tensorflow-gan.
+
+`import tensorflow_gan` (2.1.0) fails on TensorFlow >= 2.16: its packages
+import estimators, which TensorFlow has removed (tensorflow/gan#55). The
+modules needed here are sound; they import once their parent packages stand in
+`sys.modules` without having run their `__init__`.
+"""
+
+import functools
+import importlib
+import pathlib
+import sys
+import types
+from importlib import machinery
+
+_PACKAGES = (
+    "tensorflow_gan",
+    "tensorflow_gan.python",
+    "tensorflow_gan.python.eval",
+)
+
+
+@functools.cache
+def classifier_metrics():
+    """Returns the module `tensorflow_gan.python.eval.classifier_metrics`."""
+    spec = machinery.PathFinder.find_spec(_PACKAGES[0])
+    site = pathlib.Path(spec.submodule_search_locations[0]).parent
+    for name in _PACKAGES:
+        package = types.ModuleType(name)
+        package.__path__ = [str(site.joinpath(*name.split(".")))]
+        sys.modules[name] = package
+    return importlib.import_module(f"{_PACKAGES[-1]}.classifier_metrics")

@@ -1,0 +1,165 @@
+"""`--mode=train`: trains a GAN in a workdir, from its last checkpoint on."""
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from sngan_tf import callbacks
+from sngan_tf import data
+from sngan_tf import distribution
+from sngan_tf import evaluate
+from sngan_tf import experiment
+from sngan_tf import images as images_lib
+from sngan_tf import sample
+from sngan_tf import workdir as workdir_lib
+from sngan_tf.errors import UserError
+from sngan_tf.layers import spectral_normalization
+
+_EVOLUTION_ROWS = 8
+
+
+def train(config, workdir):
+    """Trains until `config.updates`.
+
+    Args:
+        config: A config with every field of `configs/default.py`.
+        workdir: `workdir.Workdir`.
+
+    Returns:
+        The trained `GAN`.
+
+    Raises:
+        UserError: On a config, data set or workdir that can't be used, and on
+            a loss that is not finite.
+    """
+    # Check everything that costs nothing.
+    experiment.check(config)
+    workdir.check(config)
+    workdir.check_writable()
+    strategy = distribution.strategy(config.distribution)
+    _check_batch(config, strategy)
+    experiment.set_up(config)
+
+    # Load the pictures.
+    pictures = experiment.load_pictures(config)
+    images_per_update = config.data.batch_size * config.discriminator_steps
+    if images_per_update > len(pictures):
+        raise UserError(
+            "`data.batch_size` x `discriminator_steps` must not be larger than "
+            f"the data. Received: data.batch_size={config.data.batch_size}, "
+            f"discriminator_steps={config.discriminator_steps}, "
+            f"{len(pictures)} pictures in {pictures.reference}"
+        )
+    logging.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
+
+    config.data.channels = pictures.images.shape[-1]
+
+    # Build the GAN and go back to its last checkpoint.
+    workdir.prepare(config)
+    with strategy.scope():
+        gan = experiment.build_gan(config)
+        checkpoints = experiment.checkpoints(config, gan, workdir)
+        start = checkpoints.restore()
+    workdir.forget_after(start)
+    if start >= config.updates:
+        logging.info("Trained for %d updates already", start)
+        return gan
+    logging.info("Training from update %d to %d", start, config.updates)
+
+    # Train.
+    progress = callbacks.ProgressBar(config.updates, images_per_update)
+    records = _Records(config, workdir, gan, pictures)
+    try:
+        gan.fit(
+            data.training_batches(
+                pictures, images_per_update, seed=config.seed, start=start
+            ),
+            epochs=1,
+            steps_per_epoch=config.updates - start,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                callbacks.StopOnNonFinite(),
+                progress,
+                callbacks.TrainingLog(
+                    config.log_every, images_per_update, records.log
+                ),
+                callbacks.Every(config.sample_every, records.grid, True),
+                callbacks.Every(config.checkpoint_every, checkpoints.save),
+                callbacks.Every(config.evaluate_every, records.evaluate),
+            ],
+        )
+    finally:
+        progress.close()
+    if not config.checkpoint_every:
+        checkpoints.save(config.updates)
+    records.evolution()
+    return gan
+
+
+class _Records:
+    """Writes what is kept of a run: log, TensorBoard, grids and scores."""
+
+    def __init__(self, config, workdir, gan, pictures):
+        self._config = config
+        self._workdir = workdir
+        self._gan = gan
+        self._pictures = pictures
+        self._sampler = sample.Sampler(gan.sampling_generator)
+        self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
+        self._evaluation = None
+
+    def log(self, row):
+        norms = spectral_normalization.spectral_norms(self._gan.discriminator)
+        workdir_lib.append_row(
+            self._workdir.train_log, {**row, "spectral_norms": norms}
+        )
+        with self._writer.as_default(step=row["step"]):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+            for name, value in norms.items():
+                tf.summary.scalar(f"spectral_norm/{name}", value)
+
+    def grid(self, step):
+        """The same latents at every step, so that one sees them evolve."""
+        images = self._sampler.many(
+            self._config.sampling.seed, self._config.sampling.count
+        )
+        path = self._workdir.samples / f"step_{step:08d}.png"
+        sample.save_grid(path, images)
+        with self._writer.as_default(step=step):
+            tf.summary.image("samples", images_lib.read_png(path)[np.newaxis])
+
+    def evaluate(self, step):
+        if self._evaluation is None:
+            self._evaluation = evaluate.from_config(
+                self._config, self._pictures
+            )
+        for row in self._evaluation.generated(self._sampler, step):
+            workdir_lib.append_row(self._workdir.scores, row)
+            with self._writer.as_default(step=step):
+                tf.summary.scalar(row["metric"], row["value"])
+
+    def evolution(self):
+        """Writes the first row of grids over the run as one picture."""
+        paths = sorted(self._workdir.samples.glob("step_*.png"))
+        if not paths:
+            return
+        chosen = np.linspace(0, len(paths) - 1, _EVOLUTION_ROWS).round()
+        height = sample.cell_side(self._config.data.image_size)
+        rows = [
+            images_lib.read_png(paths[i])[:height]
+            for i in np.unique(chosen.astype(int))
+        ]
+        images_lib.save_png(
+            self._workdir.samples / "evolution.png", np.concatenate(rows)
+        )
+
+
+def _check_batch(config, strategy):
+    try:
+        distribution.check_batch_size(
+            config.data.batch_size, strategy.num_replicas_in_sync
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error

@@ -1,0 +1,164 @@
+"""The folder of one run: where things lie, and what may be written there."""
+
+import json
+import os
+import pathlib
+
+import ml_collections
+
+from sngan_tf.errors import UserError
+
+# Fields that a run may change when it goes on; any other makes another run.
+_FREE = frozenset(
+    (
+        "updates",
+        "deterministic",
+        "distribution",
+        "data.directory",
+        "log_every",
+        "checkpoint_every",
+        "sample_every",
+        "evaluate_every",
+        "keep_checkpoints",
+    )
+)
+_FREE_SECTIONS = ("evaluation.", "sampling.")
+
+
+class Workdir:
+    """Paths and records of a run.
+
+    Args:
+        path: The folder; made by `prepare`.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tensorboard"
+        self.train_log = self.path / "train.jsonl"
+        self.scores = self.path / "scores.jsonl"
+        self.samples = self.path / "samples"
+        self.generator = self.path / "export" / "generator"
+
+    def check(self, config):
+        """Refuses a config that the saved training can't go on with.
+
+        Raises:
+            UserError: Naming the fields that differ.
+        """
+        if not self.has_checkpoint():
+            return
+        saved = _flat(self.saved_config())
+        given = _flat(_plain(config))
+        if not given["data.channels"]:
+            # "As the pictures are" was resolved when the run began.
+            given["data.channels"] = saved.get("data.channels")
+        differing = [
+            f"{field} (saved {saved.get(field)!r}, given {given.get(field)!r})"
+            for field in sorted(saved.keys() | given.keys())
+            if saved.get(field) != given.get(field) and not _is_free(field)
+        ]
+        if differing:
+            raise UserError(
+                f"{self.path} holds a run of another config; give another "
+                f"--workdir. Differing: {', '.join(differing)}"
+            )
+
+    def saved_config(self):
+        """Returns the resolved config of the run, as nested dicts.
+
+        Raises:
+            UserError: If it is missing or damaged.
+        """
+        try:
+            return json.loads(self.config.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.config} is missing or damaged; put back the config of "
+                "this run, or give another --workdir"
+            ) from error
+
+    def prepare(self, config):
+        """Makes the folder and writes `config.json`.
+
+        Raises:
+            UserError: If it can't be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(self.config, json.dumps(_plain(config), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"`workdir` must be a folder that can be written "
+                f"({error.strerror}). Received: {self.path}"
+            ) from error
+
+    def check_writable(self):
+        """Raises a UserError unless the folder is, or could be, written to."""
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise UserError(
+                "`workdir` must be a folder that can be written. "
+                f"Received: {self.path}"
+            )
+
+    def has_checkpoint(self):
+        return any(self.checkpoints.glob("*.index"))
+
+    def forget_after(self, step):
+        """Drops the log lines of updates that a resumed run does again."""
+        if self.train_log.exists():
+            kept = [row for row in read_rows(self.train_log) if row["step"] <= step]
+            write_text(self.train_log, "".join(map(_line, kept)))
+
+
+def append_row(path, row):
+    """Appends one JSON object as a line."""
+    with path.open("a") as file:
+        file.write(_line(row))
+
+
+def read_rows(path):
+    """Returns the rows of a `.jsonl` file; a last, half-written one is left."""
+    rows = []
+    for line in path.read_text().splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+def write_text(path, text):
+    """Writes a file at once or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _line(row):
+    return json.dumps(row) + "\n"
+
+
+def _plain(config):
+    if isinstance(config, ml_collections.ConfigDict):
+        config = config.to_dict()
+    return json.loads(json.dumps(config))
+
+
+def _flat(config, prefix=""):
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _is_free(field):
+    return field in _FREE or field.startswith(_FREE_SECTIONS)

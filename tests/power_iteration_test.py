@@ -1,0 +1,153 @@
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from keras import ops
+
+from sngan_tf.layers import power_iteration
+
+few_examples = hypothesis.settings(
+    derandomize=True, deadline=None, max_examples=20
+)
+shapes = st.tuples(st.integers(1, 30), st.integers(1, 30))
+scales = st.floats(-18, 18).map(lambda exponent: 10.0**exponent)
+seeds = st.integers(0, 2**31)
+
+
+def random_matrix(shape, seed=0, scale=1.0):
+    matrix = np.random.default_rng(seed).normal(size=shape)
+    return (scale * matrix).astype("float32")
+
+
+def random_unit(size, seed=1):
+    vector = np.random.default_rng(seed).normal(size=size)
+    return (vector / np.linalg.norm(vector)).astype("float32")
+
+
+def true_sigma(w):
+    return np.linalg.norm(w.astype("float64"), 2)
+
+
+def estimate(w, u):
+    """The estimate of inference: a fresh v from the given u."""
+    v = power_iteration.right_vector(w, u)
+    return float(power_iteration.sigma(w, u, v))
+
+
+@pytest.mark.parametrize(
+    ("shape", "output_axes", "expected_index"),
+    [
+        ((2, 3), (-1,), "oi->io"),
+        ((2, 3), (0,), "oi->oi"),
+        ((2, 3, 4, 5), (-1,), "hwio->ohwi"),
+        ((2, 3, 4, 5), (-2,), "hwoi->ohwi"),
+        ((2, 3, 4, 5), (-2, -1), "hwcm->cmhw"),
+        ((2, 3, 4), (2, 0), "bic->cbi"),
+    ],
+)
+def test_as_matrix_has_one_row_per_output(shape, output_axes, expected_index):
+    kernel = random_matrix(shape)
+    d_out = np.prod([shape[axis] for axis in output_axes])
+    expected = np.einsum(expected_index, kernel).reshape(d_out, -1)
+    matrix = power_iteration.as_matrix(
+        ops.convert_to_tensor(kernel), output_axes
+    )
+    np.testing.assert_array_equal(matrix, expected)
+
+
+@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1.0, 1e20, 3e38])
+def test_normalize_gives_a_unit_vector_at_any_scale(scale):
+    x = np.array([0.6, -0.8, 0.0]) * scale
+    unit = power_iteration.normalize(ops.convert_to_tensor(x, "float32"))
+    np.testing.assert_allclose(unit, [0.6, -0.8, 0.0], rtol=1e-6)
+
+
+def test_normalize_keeps_a_zero_vector():
+    np.testing.assert_array_equal(power_iteration.normalize(ops.zeros(3)), 0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale"),
+    [
+        ((20, 6), 1.0),
+        ((6, 20), 1.0),
+        ((8, 8), 1.0),
+        ((1, 10), 1.0),
+        ((10, 1), 1.0),
+        ((6, 9), 1e-20),
+        ((6, 9), 1e20),
+    ],
+)
+def test_settled_sigma_and_vectors_match_svd(shape, scale):
+    w = random_matrix(shape, scale=scale)
+    u, v = power_iteration.power_iteration(w, random_unit(shape[0]), 300)
+    left, values, right = np.linalg.svd(w.astype("float64"))
+    sigma = float(power_iteration.sigma(w, u, v))
+    np.testing.assert_allclose(sigma, values[0], rtol=1e-5)
+    np.testing.assert_allclose(np.abs(np.array(u) @ left[:, 0]), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.abs(np.array(v) @ right[0]), 1, rtol=1e-5)
+
+
+def test_one_step_is_that_of_algorithm_1():
+    w, u = random_matrix((5, 7)), random_unit(5)
+    expected_v = w.T @ u / np.linalg.norm(w.T @ u)
+    expected_u = w @ expected_v / np.linalg.norm(w @ expected_v)
+    new_u, v = power_iteration.power_iteration(w, u, 1)
+    np.testing.assert_allclose(v, expected_v, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(new_u, expected_u, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        power_iteration.sigma(w, new_u, v),
+        np.linalg.norm(w @ expected_v),
+        rtol=1e-6,
+    )
+
+
+def test_steps_add_up():
+    w, u = random_matrix((5, 7)), random_unit(5)
+    expected = u
+    for _ in range(3):
+        expected, expected_v = power_iteration.power_iteration(w, expected, 1)
+    u, v = power_iteration.power_iteration(w, u, 3)
+    np.testing.assert_allclose(u, expected, atol=1e-6)
+    np.testing.assert_allclose(v, expected_v, atol=1e-6)
+
+
+@few_examples
+@hypothesis.given(shape=shapes, scale=scales, seed=seeds)
+def test_steps_approach_the_truth_from_below(shape, scale, seed):
+    w = random_matrix(shape, seed, scale)
+    u = random_unit(shape[0], seed + 1)
+    truth = true_sigma(w)
+    before = estimate(w, u)
+    for _ in range(5):
+        u, v = power_iteration.power_iteration(w, u, 1)
+        during = float(power_iteration.sigma(w, u, v))
+        after = estimate(w, u)
+        assert before * (1 - 1e-5) <= during <= after * (1 + 1e-5)
+        assert after <= truth * (1 + 1e-5)
+        before = after
+
+
+@few_examples
+@hypothesis.given(shape=shapes, scale=scales, seed=seeds)
+def test_warm_start_is_within_five_percent(shape, scale, seed):
+    w = random_matrix(shape, seed, scale)
+    u = power_iteration.warm_start(w, random_unit(shape[0], seed + 1) * 7)
+    assert 0.95 * true_sigma(w) <= estimate(w, u)
+    np.testing.assert_allclose(np.linalg.norm(u), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_warm_start_is_within_five_percent_on_a_wide_matrix(seed):
+    w = random_matrix((256, 1152), seed)
+    u = power_iteration.warm_start(w, random_unit(256, seed + 1))
+    assert 0.95 * true_sigma(w) <= estimate(w, u)
+
+
+def test_zero_matrix_keeps_u():
+    u = random_unit(4)
+    new_u, v = power_iteration.power_iteration(
+        np.zeros((4, 3), "float32"), u, 2
+    )
+    np.testing.assert_array_equal(new_u, u)
+    np.testing.assert_array_equal(v, 0)
