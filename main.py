@@ -8,22 +8,20 @@ Without --mode all modes run in turn. Any field of a config can be overridden:
 """
 
 import importlib
+import logging
 import os
 import pathlib
 import sys
 
 from absl import app
 from absl import flags
-from absl import logging
 from ml_collections import config_flags
 
 MODES = ("train", "evaluate", "sample", "export")
+DEFAULT_CONFIG = pathlib.Path(__file__).parent / "configs" / "digits.py"
 
 _CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    str(pathlib.Path(__file__).parent / "configs" / "digits.py"),
-    "Config file.",
-    lock_config=True,
+    "config", None, f"Config file; {DEFAULT_CONFIG.name} by default."
 )
 _WORKDIR = flags.DEFINE_string("workdir", "runs/digits", "Folder of the run.")
 _MODE = flags.DEFINE_enum("mode", None, MODES, "What to do; all by default.")
@@ -33,7 +31,10 @@ def main(argv):
     if len(argv) > 1:
         _fail(f"Every argument must be a flag. Received: {argv[1]}", code=2)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.set_verbosity(logging.INFO)
+    logger = logging.getLogger("sngan_tf")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     from sngan_tf import errors
     from sngan_tf import report
     from sngan_tf import workdir
@@ -49,14 +50,38 @@ def main(argv):
 
 
 def _parse(argv):
+    # A default given to the flag itself would be loaded, and its fields
+    # checked, even where another config is named.
+    path = _config_argument(argv)
+    if path is None:
+        path = str(DEFAULT_CONFIG)
+        argv = [argv[0], f"--config={path}", *argv[1:]]
+    file = pathlib.Path(path.partition(":")[0])
+    if file.suffix != ".py" or not file.is_file():
+        _fail(f"`config` must be a Python file. Received: {path}", code=2)
     try:
-        return flags.FLAGS(argv)
-    except Exception as error:  # config files and overrides raise any kind
+        remaining = flags.FLAGS(argv)
+        _CONFIG.value.to_dict()  # A file that fails to load fails here.
+    except AttributeError as error:
+        _fail(f"`config` {path} lacks a field or function: {error}", code=2)
+    except SyntaxError as error:
+        _fail(f"`config` must be valid Python. {error}", code=2)
+    except Exception as error:  # config files can raise any kind
         _fail(error, code=2)
+    return remaining
+
+
+def _config_argument(argv):
+    for arg, following in zip(argv[1:], [*argv[2:], ""]):
+        name, equals, value = arg.lstrip("-").partition("=")
+        if name == "config":
+            return value if equals else following
+    return None
 
 
 def _fail(error, code):
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = str(error).replace("\\n", " ").replace("\\'", "'")
+    message = " ".join(message.split()) or type(error).__name__
     print(f"main.py: {message}", file=sys.stderr)
     sys.exit(code)
 

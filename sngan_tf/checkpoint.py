@@ -1,14 +1,15 @@
 """Checkpoints of a GAN: weights, `u`, averages, optimizers and the step."""
 
+import logging
 import re
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from keras import ops
 
 from sngan_tf.errors import UserError
 
+_LOGGER = logging.getLogger(__name__)
 _PREFIX = "step"
 
 
@@ -64,7 +65,7 @@ class Checkpoints:
                 status.assert_existing_objects_matched()
             except Exception as error:  # readers raise many kinds
                 reason = str(error).strip().splitlines()[0]
-                logging.warning("%s is damaged, passed over: %s", path, reason)
+                _LOGGER.warning("%s is damaged, passed over: %s", path, reason)
             else:
                 return int(ops.convert_to_numpy(self._gan.step))
         if paths:

@@ -70,9 +70,14 @@ def check(config):
         distribution.check(config.distribution)
         losses.get(config.loss)
         methods.get(config.method)
-        networks.check(config.network.name, (size, size, 1))
     except ValueError as error:
         raise UserError(str(error)) from error
+    try:
+        networks.check(config.network.name, (size, size, 1))
+    except ValueError as error:
+        raise UserError(
+            f"`data.image_size` or `network.name` don't fit. {error}"
+        ) from error
 
 
 def set_up(config):

@@ -4,7 +4,6 @@ import os
 import shutil
 
 import keras
-import tensorflow as tf
 
 from sngan_tf import experiment
 from sngan_tf import sample

@@ -1,16 +1,17 @@
 """Frozen networks whose features and logits the metrics are taken from."""
 
 import hashlib
+import logging
 import os
 import pathlib
 
 import keras
 import numpy as np
-from absl import logging
 from keras import layers
 
 from sngan_tf.errors import UserError
 
+_LOGGER = logging.getLogger(__name__)
 _VERSION = 1
 _BATCH_SIZE = 500
 
@@ -134,5 +135,5 @@ def _load(path):
         return keras.models.load_model(path)
     except Exception as error:  # whatever a damaged file raises
         reason = str(error).strip().splitlines()[0]
-        logging.warning("%s is damaged, made anew: %s", path, reason)
+        _LOGGER.warning("%s is damaged, made anew: %s", path, reason)
         return None

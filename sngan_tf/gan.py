@@ -38,7 +38,6 @@ class GAN(keras.Model):
             `fit` on a batch that `discriminator_steps` doesn't divide.
 
     Example:
-
     >>> gan = GAN(*networks.build("cnn", (32, 32, 3)))
     >>> gan.compile(generator_optimizer=keras.optimizers.Adam(2e-4, 0.5),
     ...             discriminator_optimizer=keras.optimizers.Adam(2e-4, 0.5))

@@ -53,7 +53,9 @@ def grid(images, columns=None):
     cells = np.zeros((rows * columns, height, width, channels), np.uint8)
     cells[:count] = images
     cells = cells.reshape(rows, columns, height, width, channels)
-    return cells.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    return cells.swapaxes(1, 2).reshape(
+        rows * height, columns * width, channels
+    )
 
 
 def save_png(path, image):

@@ -1,8 +1,9 @@
 """`--mode=train`: trains a GAN in a workdir, from its last checkpoint on."""
 
+import logging
+
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from sngan_tf import callbacks
 from sngan_tf import data
@@ -15,6 +16,7 @@ from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 from sngan_tf.layers import spectral_normalization
 
+_LOGGER = logging.getLogger(__name__)
 _EVOLUTION_ROWS = 8
 
 
@@ -50,7 +52,7 @@ def train(config, workdir):
             f"discriminator_steps={config.discriminator_steps}, "
             f"{len(pictures)} pictures in {pictures.reference}"
         )
-    logging.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
+    _LOGGER.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
 
     config.data.channels = pictures.images.shape[-1]
 
@@ -62,9 +64,9 @@ def train(config, workdir):
         start = checkpoints.restore()
     workdir.forget_after(start)
     if start >= config.updates:
-        logging.info("Trained for %d updates already", start)
+        _LOGGER.info("Trained for %d updates already", start)
         return gan
-    logging.info("Training from update %d to %d", start, config.updates)
+    _LOGGER.info("Training from update %d to %d", start, config.updates)
 
     # Train.
     progress = callbacks.ProgressBar(config.updates, images_per_update)

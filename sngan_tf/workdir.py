@@ -112,7 +112,9 @@ class Workdir:
     def forget_after(self, step):
         """Drops the log lines of updates that a resumed run does again."""
         if self.train_log.exists():
-            kept = [row for row in read_rows(self.train_log) if row["step"] <= step]
+            kept = [
+                row for row in read_rows(self.train_log) if row["step"] <= step
+            ]
             write_text(self.train_log, "".join(map(_line, kept)))
 
 

@@ -55,7 +55,6 @@ class SpectralNormalization(keras.layers.Wrapper):
             normalised already.
 
     Example:
-
     >>> layer = SpectralNormalization(keras.layers.Conv2D(64, 3))
     >>> outputs = layer(images, training=True)
 
@@ -268,9 +267,14 @@ def _check_arguments(power_iterations, norm, bound, learn_scale):
 
 def _build_shapes(layer, args, kwargs):
     """Returns the arguments of `layer.build` for a call with these inputs."""
+    # The wrapper takes `training` whether or not the wrapped layer does.
+    kwargs = {name: x for name, x in kwargs.items() if name != "training"}
     inputs = inspect.signature(layer.call).bind(*args, **kwargs).arguments
     names = list(inspect.signature(layer.build).parameters)
-    shape_of = lambda x: keras.tree.map_structure(lambda t: tuple(t.shape), x)
+
+    def shape_of(x):
+        return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), x)
+
     if len(names) == 1:
         return {names[0]: shape_of(next(iter(inputs.values())))}
     given = {f"{name}_shape": value for name, value in inputs.items()}

@@ -79,7 +79,15 @@ def discriminator(image_shape, width=1.0, wrapper=None):
     wrap = wrapper or (lambda layer, name: layer)
     images = keras.Input(image_shape, name="images")
     x = images
-    stages = ((64, 3), (64, 4), (128, 3), (128, 4), (256, 3), (256, 4), (512, 3))
+    stages = (
+        (64, 3),
+        (64, 4),
+        (128, 3),
+        (128, 4),
+        (256, 3),
+        (256, 4),
+        (512, 3),
+    )
     for i, (maps, kernel_size) in enumerate(stages, start=1):
         conv = layers.Conv2D(
             _maps(maps, width),
