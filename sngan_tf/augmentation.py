@@ -5,6 +5,8 @@ Each is differentiable in the images and a function of its seed alone.
 
 import tensorflow as tf
 
+from sngan_tf import noise
+
 
 def random_shift(images, seed, pixels):
     """Moves each picture by up to `pixels` along both axes.
@@ -21,9 +23,7 @@ def random_shift(images, seed, pixels):
         return images
     batch = tf.shape(images)[0]
     height, width = images.shape[1:3]
-    shifts = tf.random.stateless_uniform(
-        (batch, 2), seed, minval=-pixels, maxval=pixels + 1, dtype=tf.int32
-    )
+    shifts = noise.integers((batch, 2), seed, -pixels, pixels)
     rows = _shift_matrix(shifts[:, 0], height, images.dtype)
     columns = _shift_matrix(shifts[:, 1], width, images.dtype)
     # Products with 0-1 matrices: unlike a gather they compile on a TPU, with

@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from sngan_tf import losses
+from sngan_tf import noise
 
 
 class GAN(keras.Model):
@@ -35,7 +36,8 @@ class GAN(keras.Model):
 
     Raises:
         ValueError: On an argument out of range, on mismatched models, and in
-            `fit` on a batch that `discriminator_steps` doesn't divide.
+            `fit` on batches whose static size `discriminator_steps` doesn't
+            divide.
 
     Example:
     >>> gan = GAN(*networks.build("cnn", (32, 32, 3)))
@@ -181,16 +183,13 @@ class GAN(keras.Model):
             average.assign_add((1 - self.average_decay) * (weight - average))
 
     def _latents(self, batch_size, seed):
-        return tf.random.stateless_normal((batch_size, self.latent_dim), seed)
+        return noise.normal((batch_size, self.latent_dim), seed)
 
     def _seeds(self, draw):
-        """Returns two seeds of `(seed, step, replica, draw)`."""
+        """Returns two seeds, functions of `(seed, step, replica, draw)`."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed = tf.constant([self.seed, 0], tf.int64)
-        for key in (self.step.value, replica, draw):
-            key = tf.cast(key, tf.int64)
-            seed = tf.random.experimental.stateless_fold_in(seed, key)
-        return tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+        seed = (self.seed, self.step.value, replica, draw)
+        return noise.fold_in(*seed, 0), noise.fold_in(*seed, 1)
 
 
 def _share_of_replica(loss):

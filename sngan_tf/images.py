@@ -10,6 +10,8 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from sngan_tf import noise
+
 
 def dequantize(images, seed):
     """uint8 to float32: `x / 128 - 1` plus noise from [0, 1/128).
@@ -23,8 +25,8 @@ def dequantize(images, seed):
     Returns:
         float32 in [-1, 1), of the same shape.
     """
-    noise = tf.random.stateless_uniform(tf.shape(images), seed)
-    return (tf.cast(images, tf.float32) + noise) / 128.0 - 1.0
+    fraction = noise.uniform(tf.shape(images), seed)
+    return (tf.cast(images, tf.float32) + fraction) / 128.0 - 1.0
 
 
 def to_uint8(images):

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from sngan_tf import experiment
 from sngan_tf import images as images_lib
+from sngan_tf import noise
 
 _BATCH_SIZE = 500
 _ENLARGED_SIDE = 32
@@ -48,8 +49,7 @@ class Sampler(tf.Module):
         return self.images(self._latents(seed, count))
 
     def _latents(self, seed, count):
-        shape = (count, self.latent_dim)
-        return tf.random.stateless_normal(shape, tf.stack([seed, 0]))
+        return noise.normal((count, self.latent_dim), noise.fold_in(seed))
 
     def many(self, seed, count):
         """Returns what `sample` does as an array, made in parts."""

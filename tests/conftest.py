@@ -26,3 +26,26 @@ def fixed_seed():
 @pytest.fixture
 def two_replicas():
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+@pytest.fixture
+def tiny_config(monkeypatch, tmp_path):
+    """The digits config at a size that trains in a moment."""
+    from configs import digits
+
+    monkeypatch.setenv("SNGAN_TF_CACHE", str(tmp_path / "cache"))
+    config = digits.get_config()
+    config.data.image_size = 8
+    config.data.batch_size = 8
+    config.data.shift = 1
+    config.network.width = 1 / 32
+    config.network.latent_dim = 4
+    config.updates = 4
+    config.log_every = 2
+    config.checkpoint_every = 2
+    config.sample_every = 2
+    config.evaluate_every = 0
+    config.sampling.count = 9
+    config.evaluation.samples = 50
+    config.evaluation.classifier_updates = 5
+    return config

@@ -31,9 +31,16 @@ def fold(model):
         folded.build_from_config(model.layer.get_build_config())
         folded.set_weights(_folded_weights(model))
         return folded
+    if not isinstance(model, (keras.Sequential, keras.Function)):
+        raise ValueError(
+            "Only Functional and Sequential models can be folded. "
+            f"Received: {type(model).__name__} '{model.name}'"
+        )
     clones = []
 
     def clone_layer(layer):
+        if not isinstance(layer, keras.Layer):  # An operation of `keras.ops`.
+            return type(layer).from_config(layer.get_config())
         if isinstance(layer, spectral_normalization.SpectralNormalization):
             clone = _plain_layer(layer)
         else:

@@ -71,7 +71,12 @@ def power_iteration(w, u, steps):
 
 def warm_start(w, u):
     """Returns `u` settled on `w` from the random vector `u`, `(d_out,)`."""
-    return power_iteration(w, normalize(u), WARM_START_STEPS)[0]
+
+    # A loop of the backend: unrolled, it would make large graphs to build in.
+    def step(_, u):
+        return power_iteration(w, u, 1)[0]
+
+    return ops.fori_loop(0, WARM_START_STEPS, step, normalize(u))
 
 
 def sigma(w, u, v):

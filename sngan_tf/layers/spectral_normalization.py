@@ -43,7 +43,7 @@ class SpectralNormalization(keras.layers.Wrapper):
             `factor`).
         learn_scale: If true, a trainable scalar `gamma` for each kernel takes
             the place of `bound` (Appendix E, Eq. 32); it starts at sigma(W),
-            so that the layer starts unchanged.
+            so that the layer starts unchanged (at 1 for a zero kernel).
         **kwargs: `name` and `trainable`. `dtype` is accepted and has no
             effect: the wrapped layer's own policy decides.
 
@@ -140,12 +140,14 @@ class SpectralNormalization(keras.layers.Wrapper):
         return self.add_weight(
             name="gamma",
             shape=(),
-            initializer=lambda shape, dtype=None: self._sigma(index),
+            initializer=lambda shape, dtype=None: self._divisor(index),
             dtype="float32",
             autocast=False,
         )
 
     def call(self, *args, training=None, **kwargs):
+        if self.layer._call_has_training_arg:
+            kwargs["training"] = training
         # Inside this scope the wrapped layer sees the quotient where it reads
         # its kernel. All other variables are mapped to what an outer scope
         # (stateless training on JAX) holds, and handed back below.
@@ -155,13 +157,18 @@ class SpectralNormalization(keras.layers.Wrapper):
             self._normalize(i, training) for i in range(len(self._kernels))
         ]
         with keras.StatelessScope(
-            [*zip(others, before), *zip(self._kernels, normalized)]
+            [*zip(others, before), *zip(self._kernels, normalized)],
+            collect_losses=True,
         ) as scope:
             outputs = self.layer(*args, **kwargs)
         for variable, value in zip(others, before):
             after = scope.get_current_value(variable)
             if after is not value:
                 variable.assign(after)
+        # Losses, as of an activity regularizer, become the wrapper's own.
+        self.layer._clear_losses()
+        for loss in scope.losses:
+            self.add_loss(loss)
         return outputs
 
     def spectral_norm(self):
@@ -226,13 +233,21 @@ class SpectralNormalization(keras.layers.Wrapper):
         u = ops.convert_to_tensor(u)
         return power_iteration.sigma(w, u, power_iteration.right_vector(w, u))
 
+    def _divisor(self, index, training=False):
+        # Sigma, or 1 for a zero kernel, which is zero whatever divides it.
+        sigma = self._sigma(index, training)
+        return ops.where(sigma > 0, sigma, ops.ones_like(sigma))
+
     def _normalize(self, index, training):
         kernel = self._kernels[index]
         scale = self._scales[index] if self.learn_scale else self.bound
-        sigma = self._sigma(index, training)
-        divisor = ops.where(sigma > 0, sigma, ops.ones_like(sigma))
-        factor = ops.cast(scale / divisor, kernel.dtype)
-        return ops.convert_to_tensor(kernel) * factor
+        divisor = self._divisor(index, training)
+        # The constant part first: the gradient of a bare 1 / sigma holds
+        # 1 / sigma^2, which leaves the range of float32 long before sigma.
+        constant = ops.stop_gradient(divisor)
+        factor = ops.cast(scale / (divisor / constant), kernel.dtype)
+        kernel = ops.convert_to_tensor(kernel)
+        return kernel / ops.cast(constant, kernel.dtype) * factor
 
     def _other_variables(self):
         ours = {id(variable) for variable in self._kernels}

@@ -1,0 +1,277 @@
+import functools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sngan_tf import augmentation
+from sngan_tf import losses
+from sngan_tf import networks
+from sngan_tf.gan import GAN
+
+SHAPE = (8, 8, 1)
+
+
+def build(discriminator_rate=0.1, generator_rate=0.1, **kwargs):
+    compile_arguments = {
+        key: kwargs.pop(key)
+        for key in ("jit_compile", "run_eagerly")
+        if key in kwargs
+    }
+    gan = GAN(
+        *networks.build("cnn", SHAPE, latent_dim=4, width=1 / 32), **kwargs
+    )
+    gan.compile(
+        generator_optimizer=keras.optimizers.SGD(generator_rate),
+        discriminator_optimizer=keras.optimizers.SGD(discriminator_rate),
+        **compile_arguments,
+    )
+    return gan
+
+
+def real_images(count, seed=0):
+    return (
+        np.random.default_rng(seed)
+        .uniform(-1, 1, (count, *SHAPE))
+        .astype("float32")
+    )
+
+
+def fit(gan, images, batch_size, steps=1):
+    dataset = tf.data.Dataset.from_tensor_slices(images)
+    dataset = dataset.batch(batch_size, drop_remainder=True)
+    return gan.fit(dataset.repeat(), steps_per_epoch=steps, verbose=0).history
+
+
+def values(variables):
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def assert_equal(before, after):
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class Recorder:
+    """An augmentation that changes nothing and keeps what it was shown."""
+
+    def __init__(self):
+        self.images = []
+        self.seeds = []
+
+    def __call__(self, images, seed):
+        self.images.append(np.array(images))
+        self.seeds.append(tuple(np.array(seed)))
+        return images
+
+
+def test_each_discriminator_update_sees_fresh_real_images_and_latents():
+    recorder = Recorder()
+    gan = build(discriminator_steps=3, augmentation=recorder, run_eagerly=True)
+    images = real_images(12)
+    fit(gan, images, batch_size=12)
+    *discriminator_batches, generator_batch = recorder.images
+    assert len(discriminator_batches) == 3
+    seen = np.concatenate([batch[:4] for batch in discriminator_batches])
+    np.testing.assert_array_equal(seen, images)
+    fakes = [batch[4:] for batch in discriminator_batches] + [generator_batch]
+    fakes = np.concatenate(fakes).reshape(16, -1)
+    assert len(np.unique(fakes, axis=0)) == 16
+    assert len(set(recorder.seeds)) == 4
+
+
+def test_u_advances_once_per_discriminator_update():
+    steps = 3
+    gan = build(0.0, 0.0, discriminator_steps=steps)
+    layer = gan.discriminator.get_layer("normalized_conv_5")
+    u = np.random.default_rng(0).normal(size=layer.kernels[0].shape[-1])
+    u = u / np.linalg.norm(u)
+    [variable] = [v for v in layer.variables if v.name == "u"]
+    variable.assign(u)
+    kernel = layer.kernels[0].numpy().astype("float64")
+    w = kernel.reshape(-1, kernel.shape[-1]).T
+    fit(gan, real_images(12), batch_size=12)
+    for _ in range(steps):
+        v = w.T @ u / np.linalg.norm(w.T @ u)
+        u = w @ v / np.linalg.norm(w @ v)
+    np.testing.assert_allclose(variable.numpy(), u, atol=1e-5)
+
+
+def test_generator_update_changes_nothing_of_the_discriminator():
+    gan = build()
+    before = values(gan.discriminator.variables)
+    kernels = values(gan.generator.trainable_variables)
+    gan._generator_step(4, draw=0)
+    assert_equal(before, values(gan.discriminator.variables))
+    for a, b in zip(kernels, values(gan.generator.trainable_variables)):
+        assert not np.array_equal(a, b)
+
+
+def test_discriminator_update_changes_no_trainable_weight_of_the_generator():
+    gan = build()
+    before = values(gan.generator.trainable_variables)
+    kernels = values(gan.discriminator.trainable_variables)
+    gan._discriminator_step(tf.constant(real_images(4)), draw=0)
+    assert_equal(before, values(gan.generator.trainable_variables))
+    changed = [
+        not np.array_equal(a, b)
+        for a, b in zip(kernels, values(gan.discriminator.trainable_variables))
+    ]
+    # The bias of the last layer cancels between real and fake under hinge.
+    assert sum(changed) >= len(changed) - 1
+
+
+@pytest.mark.parametrize("loss", sorted(losses.LOSSES))
+def test_updates_are_those_of_separate_passes_written_out(loss):
+    gan = build(loss=loss)
+    twin = keras.models.clone_model(gan.discriminator)
+    twin.set_weights(gan.discriminator.get_weights())
+    images = tf.constant(real_images(6))
+    latents = gan._latents(6, gan._seeds(0)[0])
+    fakes = gan.generator(latents, training=True)
+    for layer in twin.layers:
+        if layer.weights:
+            layer(keras.ops.ones((1, *layer.input.shape[1:])), training=True)
+    pair = losses.get(loss)
+    with tf.GradientTape() as tape:
+        expected = pair.discriminator(twin(images), twin(fakes))
+    gradients = tape.gradient(expected, twin.trainable_variables)
+    twin.optimizer = keras.optimizers.SGD(0.1)
+    twin.optimizer.apply(gradients, twin.trainable_variables)
+    actual = gan._discriminator_step(images, draw=0)
+    np.testing.assert_allclose(actual, expected, rtol=1e-3)
+    for a, b in zip(
+        twin.trainable_variables, gan.discriminator.trainable_variables
+    ):
+        np.testing.assert_allclose(a, b, atol=1e-4)
+
+
+def test_latents_are_a_function_of_seed_step_and_draw():
+    def latents(seed, step, draw):
+        gan = build(seed=seed)
+        gan.step.assign(step)
+        return gan._latents(3, gan._seeds(draw)[0]).numpy()
+
+    first = latents(0, 5, 1)
+    np.testing.assert_array_equal(first, latents(0, 5, 1))
+    for other in [(1, 5, 1), (0, 6, 1), (0, 5, 0)]:
+        assert not np.isclose(first, latents(*other)).any()
+
+
+def test_replicas_draw_different_latents(two_replicas):
+    with two_replicas.scope():
+        gan = build()
+    drawn = two_replicas.run(lambda: gan._latents(3, gan._seeds(0)[0]))
+    first, second = two_replicas.experimental_local_results(drawn)
+    assert not np.isclose(first, second).any()
+
+
+def test_two_replicas_match_one_at_twice_the_batch(two_replicas):
+    def train(strategy):
+        with strategy.scope():
+            keras.utils.set_random_seed(0)
+            gan = build(0.1, 0.0)
+            # Constant pictures, as the latents differ between replicas.
+            gan.generator.get_layer("conv").kernel.assign(
+                np.zeros(gan.generator.get_layer("conv").kernel.shape)
+            )
+        fit(gan, real_images(24), batch_size=8, steps=3)
+        return gan.discriminator
+
+    one = train(tf.distribute.get_strategy())
+    two = train(two_replicas)
+    for a, b in zip(one.variables, two.variables, strict=True):
+        np.testing.assert_allclose(
+            keras.ops.convert_to_numpy(a),
+            keras.ops.convert_to_numpy(b),
+            atol=1e-5,
+        )
+    for variable in two.variables:
+        if variable.name == "u":
+            first, second = two_replicas.experimental_local_results(
+                variable.value
+            )
+            np.testing.assert_array_equal(first.numpy(), second.numpy())
+
+
+def test_jit_compiled_step_matches_the_plain_one():
+    def weights(jit_compile):
+        keras.utils.set_random_seed(0)
+        gan = build(
+            jit_compile=jit_compile,
+            discriminator_steps=2,
+            average_decay=0.9,
+            augmentation=functools.partial(augmentation.random_shift, pixels=1),
+        )
+        fit(gan, real_images(16), batch_size=8, steps=2)
+        return gan.weights
+
+    for plain, jitted in zip(weights(False), weights(True), strict=True):
+        np.testing.assert_allclose(plain, jitted, rtol=1e-3, atol=1e-5)
+
+
+def test_average_generator_follows_its_decay():
+    gan = build(average_decay=0.75)
+    average = values(gan.generator.weights)
+    for _ in range(3):
+        fit(gan, real_images(4), batch_size=4)
+        average = [
+            0.75 * a + 0.25 * w
+            for a, w in zip(average, values(gan.generator.weights))
+        ]
+    for expected, actual in zip(average, gan.average_generator.weights):
+        np.testing.assert_allclose(expected, actual, rtol=1e-4, atol=1e-6)
+    assert gan.sampling_generator is gan.average_generator
+    assert build().sampling_generator is not None
+
+
+def test_fit_counts_generator_updates_and_reports_mean_losses():
+    gan = build(discriminator_steps=2)
+    steps = []
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: steps.append(logs)
+    )
+    dataset = tf.data.Dataset.from_tensor_slices(real_images(24)).batch(8)
+    history = gan.fit(dataset, epochs=2, verbose=0, callbacks=[callback])
+    assert int(gan.step.numpy()) == 6
+    assert len(steps) == 6
+    for name in ("d_loss", "g_loss"):
+        assert np.isfinite(history.history[name]).all()
+        assert history.history[name][-1] == pytest.approx(
+            float(steps[-1][name])
+        )
+
+
+def test_call_returns_images_of_latents():
+    gan = build(average_decay=0.5)
+    latents = keras.random.normal((3, 4))
+    np.testing.assert_array_equal(
+        gan(latents), gan.average_generator(latents, training=False)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"discriminator_steps": 0}, "discriminator_steps=0"),
+        ({"average_decay": 1.0}, "average_decay=1.0"),
+        ({"loss": "huber"}, "loss=huber"),
+    ],
+)
+def test_bad_arguments_name_themselves(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build(**arguments)
+
+
+def test_mismatched_networks_are_refused():
+    generator, _ = networks.build("cnn", (8, 8, 1), width=1 / 32)
+    _, discriminator = networks.build("cnn", (16, 16, 1), width=1 / 32)
+    with pytest.raises(ValueError, match="output_shape"):
+        GAN(generator, discriminator)
+
+
+def test_batch_must_be_divisible_by_discriminator_steps():
+    gan = build(discriminator_steps=3)
+    with pytest.raises(ValueError, match="8 images, discriminator_steps=3"):
+        fit(gan, real_images(8), batch_size=8)

@@ -1,0 +1,334 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from sngan_tf import SpectralNormalization
+
+VECTORS = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
+IMAGES = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")
+SEQUENCES = IMAGES[0]
+TOKENS = np.array([[1, 2, 3, 0, 0], [4, 0, 0, 0, 0]])
+
+
+def vectors_of(layer):
+    return [v for v in layer.non_trainable_variables if v.name == "u"]
+
+
+def unsettle(layer):
+    """Gives every u a new random direction."""
+    rng = np.random.default_rng(1)
+    for u in vectors_of(layer):
+        start = rng.normal(size=u.shape)
+        u.assign(start / np.linalg.norm(start))
+
+
+def values(variables):
+    return [np.array(variable) for variable in variables]
+
+
+def assert_identical(actual, expected):
+    for one, other in zip(actual, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def called(layer, inputs, **kwargs):
+    wrapper = SpectralNormalization(layer, **kwargs)
+    wrapper(inputs)
+    return wrapper
+
+
+@pytest.fixture(
+    params=[
+        (layers.Dense(5, bias_initializer="ones"), VECTORS),
+        (layers.Conv2D(4, 3, bias_initializer="ones"), IMAGES),
+        (layers.Conv2DTranspose(4, 3, bias_initializer="ones"), IMAGES),
+        (layers.SeparableConv2D(4, 3), IMAGES),
+        (layers.GRU(4, recurrent_initializer="normal"), SEQUENCES),
+        (layers.Embedding(8, 3), TOKENS),
+    ],
+    ids=lambda param: param[0].name,
+)
+def wrapper_and_inputs(request):
+    layer, inputs = request.param
+    wrapper = called(type(layer).from_config(layer.get_config()), inputs)
+    unsettle(wrapper)
+    return wrapper, inputs
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"power_iterations": 3, "bound": 2.5, "norm": "matrix", "name": "sn"},
+        {"learn_scale": True, "trainable": False},
+    ],
+)
+def test_config_survives_json(arguments):
+    layer = SpectralNormalization(
+        layers.Conv2D(4, 3, dtype="float16", name="conv"), **arguments
+    )
+    config = json.loads(json.dumps(layer.get_config()))
+    copy = SpectralNormalization.from_config(config)
+    assert copy.get_config() == layer.get_config()
+    assert arguments.items() <= copy.get_config().items()
+
+
+def test_training_call_moves_only_u(wrapper_and_inputs):
+    wrapper, inputs = wrapper_and_inputs
+    trainable = values(wrapper.trainable_variables)
+    before = values(vectors_of(wrapper))
+    for _ in range(2):
+        wrapper(inputs, training=True)
+        after = values(vectors_of(wrapper))
+        for one, other in zip(before, after, strict=True):
+            assert np.abs(one - other).max() > 1e-4
+        before = after
+    assert_identical(values(wrapper.trainable_variables), trainable)
+    assert wrapper.layer.trainable_variables == wrapper.trainable_variables
+
+
+@pytest.mark.parametrize("arguments", [{}, {"training": False}])
+def test_inference_changes_no_variable(wrapper_and_inputs, arguments):
+    wrapper, inputs = wrapper_and_inputs
+    before = values(wrapper.variables)
+    wrapper(inputs, **arguments)
+    wrapper.spectral_norm()
+    wrapper.normalized_kernel()
+    assert_identical(values(wrapper.variables), before)
+
+
+def test_training_call_divides_by_the_sigma_of_algorithm_1():
+    wrapper = called(layers.Dense(5), VECTORS)
+    unsettle(wrapper)
+    ((w,), (u,)) = values(wrapper.kernels), values(vectors_of(wrapper))
+    v = w @ u / np.linalg.norm(w @ u)
+    sigma = np.linalg.norm(v @ w)
+    np.testing.assert_allclose(
+        wrapper(VECTORS, training=True), VECTORS @ w / sigma, rtol=1e-4
+    )
+
+
+def test_three_power_iterations_equal_three_calls():
+    layer = layers.Dense(5)
+    once = called(layer, VECTORS)
+    thrice = called(layer, VECTORS, power_iterations=3)
+    unsettle(once)
+    unsettle(thrice)
+    for _ in range(3):
+        expected = once(VECTORS, training=True)
+    np.testing.assert_allclose(
+        thrice(VECTORS, training=True), expected, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        vectors_of(thrice)[0], vectors_of(once)[0], atol=1e-6
+    )
+
+
+def test_training_flag_of_the_model_reaches_the_layer():
+    wrapper = SpectralNormalization(layers.Dense(5))
+    model = keras.Sequential([wrapper])
+    model(VECTORS)
+    unsettle(wrapper)
+    before = values(vectors_of(wrapper))
+    model(VECTORS, training=False)
+    assert_identical(values(vectors_of(wrapper)), before)
+    model(VECTORS, training=True)
+    assert np.abs(vectors_of(wrapper)[0] - before[0]).max() > 1e-4
+
+
+def test_wraps_a_built_layer():
+    layer = layers.Dense(5)
+    layer.build((None, 6))
+    layer.kernel.assign(np.linspace(-1, 1, 30).reshape(6, 5) ** 3)
+    wrapper = called(layer, VECTORS)
+    assert wrapper.kernels == [layer.kernel]
+    truth = np.linalg.norm(np.array(layer.kernel, "float64"), 2)
+    np.testing.assert_allclose(wrapper.spectral_norm(), truth, rtol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [{"training": True}, {}])
+@pytest.mark.parametrize(
+    ("layer", "inputs"),
+    [
+        (layers.Dense(5), [VECTORS]),
+        (layers.Conv2D(4, 3), [IMAGES]),
+        (layers.LSTM(4), [SEQUENCES]),
+        (layers.Embedding(8, 3), [TOKENS]),
+        (layers.MultiHeadAttention(2, 3), [SEQUENCES, SEQUENCES[:, :3]]),
+    ],
+    ids=lambda x: getattr(x, "name", ""),
+)
+def test_first_call_builds_in_any_mode(layer, inputs, arguments):
+    wrapper = SpectralNormalization(type(layer).from_config(layer.get_config()))
+    outputs = wrapper(*inputs, **arguments)
+    assert outputs.shape == wrapper.layer(*inputs).shape
+
+
+@pytest.mark.parametrize("bound", [2.0, 0.5])
+def test_bound_is_the_norm_of_the_kernel_in_use(bound):
+    wrapper = called(layers.Dense(5), VECTORS, bound=bound)
+    outputs = np.array(wrapper(np.eye(6, dtype="float32")))
+    np.testing.assert_allclose(np.linalg.norm(outputs, 2), bound, rtol=1e-5)
+    np.testing.assert_allclose(outputs, wrapper.normalized_kernel(), rtol=1e-5)
+
+
+def test_learned_scale_starts_with_the_plain_layer(wrapper_and_inputs):
+    layer, inputs = wrapper_and_inputs[0].layer, wrapper_and_inputs[1]
+    wrapper = called(layer, inputs, learn_scale=True)
+    np.testing.assert_allclose(wrapper(inputs), layer(inputs), rtol=1e-4)
+    scales = [v for v in wrapper.trainable_variables if v.name == "gamma"]
+    assert len(scales) == len(wrapper.kernels)
+
+
+@pytest.mark.parametrize("learn_scale", [False, True])
+@pytest.mark.parametrize("initializer", ["glorot_uniform", "zeros"])
+def test_zero_kernel_waits_with_finite_gradients(initializer, learn_scale):
+    layer = layers.Dense(
+        5, kernel_initializer=initializer, bias_initializer="ones"
+    )
+    wrapper = called(
+        layer, VECTORS, power_iterations=100, learn_scale=learn_scale
+    )
+    layer.kernel.assign(np.zeros((6, 5)))
+    before = values(vectors_of(wrapper))
+    with tf.GradientTape() as tape:
+        outputs = wrapper(VECTORS, training=True)
+        loss = keras.ops.sum(keras.ops.sin(outputs))
+    gradient = tape.gradient(loss, layer.kernel.value)
+    np.testing.assert_array_equal(outputs, 1)
+    np.testing.assert_array_equal(wrapper.normalized_kernel(), 0)
+    assert np.all(np.isfinite(gradient))
+    assert np.any(gradient != 0)
+    assert_identical(values(vectors_of(wrapper)), before)
+
+    w = np.random.default_rng(2).normal(size=(6, 5))
+    layer.kernel.assign(w)
+    wrapper(VECTORS, training=True)
+    truth = np.linalg.norm(w, 2)
+    np.testing.assert_allclose(wrapper.spectral_norm(), truth, rtol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_extreme_kernels_work_as_moderate_ones(scale):
+    """Outputs are equal, and the gradient is divided by the scale."""
+    wrapper = called(layers.Dense(5), VECTORS)
+
+    def outputs_and_gradient():
+        with tf.GradientTape() as tape:
+            outputs = wrapper(VECTORS, training=True)
+            loss = keras.ops.sum(keras.ops.sin(outputs))
+        gradient = tape.gradient(loss, wrapper.kernels[0].value)
+        return outputs, np.array(gradient, "float64")
+
+    expected_outputs, expected_gradient = outputs_and_gradient()
+    wrapper.kernels[0].assign(wrapper.kernels[0] * scale)
+    outputs, gradient = outputs_and_gradient()
+    np.testing.assert_allclose(outputs, expected_outputs, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        gradient * scale, expected_gradient, rtol=1e-3, atol=1e-5
+    )
+
+
+def test_embedding_of_int_inputs_gives_the_rows():
+    wrapper = called(layers.Embedding(8, 3), TOKENS)
+    rows = np.array(wrapper.normalized_kernel())
+    np.testing.assert_allclose(wrapper(TOKENS), rows[TOKENS], rtol=1e-6)
+    assert np.linalg.norm(rows, 2) == pytest.approx(1, rel=1e-5)
+
+
+def test_dense_takes_extra_batch_axes():
+    wrapper = called(layers.Dense(5), IMAGES)
+    flat = wrapper(IMAGES.reshape(-1, 3))
+    np.testing.assert_allclose(
+        np.reshape(wrapper(IMAGES), (-1, 5)), flat, rtol=1e-5
+    )
+
+
+def test_mask_passes_through():
+    model = keras.Sequential(
+        [
+            SpectralNormalization(layers.Embedding(8, 4, mask_zero=True)),
+            SpectralNormalization(layers.Dense(4)),
+            SpectralNormalization(layers.LSTM(3)),
+        ]
+    )
+    padded = model(TOKENS)
+    np.testing.assert_allclose(padded[:1], model(TOKENS[:1, :3]), rtol=1e-5)
+    np.testing.assert_allclose(padded[1:], model(TOKENS[1:, :1]), rtol=1e-5)
+
+
+def test_explicit_mask_reaches_the_layer():
+    wrapper = SpectralNormalization(layers.GRU(3))
+    mask = np.arange(5) < [[4]] * len(SEQUENCES)
+    np.testing.assert_allclose(
+        wrapper(SEQUENCES, mask=mask), wrapper(SEQUENCES[:, :4]), rtol=1e-5
+    )
+
+
+def test_state_of_inner_layers_advances():
+    """Seed generators and moving statistics are not the wrapper's to freeze."""
+    dense, norm = layers.Dense(5, name="dense"), layers.BatchNormalization()
+    dropout = layers.Dropout(0.5)
+    wrapper = called(keras.Sequential([dense, norm, dropout]), VECTORS)
+    seed = np.array(dropout.seed_generator.state)
+    first = wrapper(VECTORS, training=True)
+    second = wrapper(VECTORS, training=True)
+    assert np.any((first == 0) != (second == 0))
+    assert np.any(dropout.seed_generator.state != seed)
+    mean = VECTORS.mean(axis=0) @ np.array(wrapper.normalized_kernel())
+    # Two updates with momentum 0.99, from zeros.
+    np.testing.assert_allclose(
+        norm.moving_mean, (1 - 0.99**2) * mean, rtol=1e-3, atol=1e-6
+    )
+
+
+def test_losses_of_the_layer_are_kept():
+    regularizer = keras.regularizers.L2(0.1)
+    layer = layers.Dense(
+        5, kernel_regularizer=regularizer, activity_regularizer=regularizer
+    )
+    wrapper = called(layer, VECTORS)
+    outputs = wrapper(VECTORS)
+    expected = [regularizer(layer.kernel), regularizer(outputs) / len(VECTORS)]
+    np.testing.assert_allclose(np.sort(wrapper.losses), np.sort(expected))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"power_iterations": 0}, "`power_iterations` .* at least 1.*=0"),
+        ({"power_iterations": 1.5}, "`power_iterations` .* integer .*=1.5"),
+        ({"norm": "frobenius"}, "`norm` .* one of .*'matrix'.*'frobenius'"),
+        ({"bound": 0.0}, "`bound` must be positive .*=0.0"),
+        ({"bound": -1.0}, "`bound` must be positive .*=-1.0"),
+        ({"bound": float("nan")}, "`bound` must be .* finite.*=nan"),
+        ({"bound": float("inf")}, "`bound` must be .* finite.*=inf"),
+        ({"bound": 2.0, "learn_scale": True}, "`bound` .* `learn_scale`.*2.0"),
+    ],
+)
+def test_invalid_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SpectralNormalization(layers.Dense(5), **arguments)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [layers.ReLU(), layers.BatchNormalization(), layers.LayerNormalization()],
+    ids=lambda layer: layer.name,
+)
+def test_layer_without_kernel_is_refused(layer):
+    wrapper = SpectralNormalization(layer)
+    with pytest.raises(ValueError, match=f"kernel.*{type(layer).__name__}"):
+        wrapper(VECTORS)
+
+
+@pytest.mark.parametrize(
+    "around", [lambda x: x, lambda x: keras.Sequential([x])]
+)
+def test_normalised_layer_is_not_wrapped_again(around):
+    layer = around(SpectralNormalization(layers.Dense(3)))
+    with pytest.raises(ValueError, match=f"already.*layer={layer.name}"):
+        SpectralNormalization(layer)
