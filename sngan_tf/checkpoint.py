@@ -26,6 +26,12 @@ class Checkpoints:
         self._gan = gan
         self._directory = directory
         self._checkpoint = tf.train.Checkpoint(gan=gan)
+        try:
+            tf.train.get_checkpoint_state(str(directory))
+        except ValueError:
+            # The manager's list is empty, as a full disk leaves it; without
+            # one it starts anew.
+            (directory / "checkpoint").unlink()
         self._manager = tf.train.CheckpointManager(
             self._checkpoint,
             str(directory),

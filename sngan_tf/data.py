@@ -21,7 +21,7 @@ _FOLDER = "folder:"
 _EXTENSIONS = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
-_GRAY_MODES = ("1", "L", "LA", "I", "I;16", "F")
+_GRAY_MODES = ("1", "L", "LA", "F")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,19 +199,20 @@ def _load_tfds(name, fit, split, directory, progress):
 
     try:
         builder = tfds.builder(name, data_dir=directory)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+    except Exception as error:  # many kinds: unknown names, versions, configs
         known = ["digits", *tfds.list_builders()]
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
         raise UserError(
             "`data.name` must be digits, folder:PATH or the name of a "
             "tensorflow-datasets set"
             + (f" (near: {', '.join(near)})" if near else "")
-            + f". Received: {name}"
+            + f". Received: {name} ({_first_line(error)})"
         ) from error
-    if "image" not in (builder.info.features or {}):
+    features = dict(builder.info.features or {})
+    if not isinstance(features.get("image"), tfds.features.Image):
         raise UserError(
-            "`data.name` must be a data set with an 'image' feature. Received: "
-            f"{name} with {', '.join(builder.info.features or {})}"
+            "`data.name` must be a data set with an 'image' feature that is a "
+            f"picture. Received: {name} with {', '.join(features)}"
         )
     try:
         builder.download_and_prepare()
@@ -225,6 +226,8 @@ def _load_tfds(name, fit, split, directory, progress):
             "`data.split` must be one of "
             f"{', '.join(builder.info.splits)}. Received: {split}"
         )
+    label_feature = features.get("label")
+    labelled = isinstance(label_feature, tfds.features.ClassLabel)
     images, labels = [], []
     examples = tfds.as_numpy(builder.as_dataset(split=split))
     for example in _bar(examples, len(examples), progress):
@@ -232,10 +235,9 @@ def _load_tfds(name, fit, split, directory, progress):
         if image.shape[-1] == 1:
             image = image[..., 0]
         images.append(fit(Image.fromarray(image)))
-        labels.append(example.get("label", -1))
+        labels.append(example["label"] if labelled else -1)
     labels = np.asarray(labels, np.int32)
-    label_feature = builder.info.features.get("label")
-    labelled = label_feature is not None and labels.min() >= 0
+    labelled = labels.min() >= 0  # Some sets mark unlabelled pictures by -1.
     return Pictures(
         _stack(images),
         labels if labelled else None,
@@ -260,7 +262,7 @@ def _read(path, fit):
     try:
         with Image.open(path) as image:
             return fit(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # damaged files raise many kinds
         raise UserError(
             f"{path} can't be read as a picture: {_first_line(error)}"
         ) from error
@@ -268,7 +270,7 @@ def _read(path, fit):
 
 def _fit(image, image_size, channels):
     """Returns uint8 `(size, size, 1 or 3)`."""
-    if image.mode in ("I", "I;16"):  # 16 bits a pixel
+    if image.mode.startswith("I"):  # 16 bits a pixel
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     gray = channels == 1 or (not channels and image.mode in _GRAY_MODES)
     image = ImageOps.fit(

@@ -1,6 +1,7 @@
 """From a config to the parts of a run; the verbs share it."""
 
 import functools
+import math
 
 import keras
 import tensorflow as tf
@@ -38,6 +39,16 @@ _NOT_NEGATIVE = (
     "sampling.seed",
     "evaluation.seed",
 )
+_FREE_TEXT = (
+    "deterministic",
+    "distribution",
+    "data.name",
+    "data.split",
+    "data.directory",
+    "network.name",
+    "method",
+    "loss",
+)
 _BELOW_ONE = ("optimizer.beta_1", "optimizer.beta_2", "average_decay")
 
 
@@ -47,8 +58,10 @@ def check(config):
     Raises:
         UserError: Naming the field, the rule and the value.
     """
+    for field in _FREE_TEXT:
+        _require(config, field, lambda value: True, "given")
     for field in _POSITIVE:
-        _require(config, field, lambda value: value > 0, "positive")
+        _require(config, field, lambda value: 0 < value < math.inf, "positive")
     for field in _NOT_NEGATIVE:
         _require(config, field, lambda value: value >= 0, "0 or more")
     _require(
@@ -169,6 +182,8 @@ def _adam(config):
 def _require(config, field, holds, rule):
     value = config
     for key in field.split("."):
+        if key not in value:
+            raise UserError(f"The config lacks the field `{field}`")
         value = value[key]
     if not holds(value):
         raise UserError(f"`{field}` must be {rule}. Received: {field}={value}")

@@ -25,7 +25,10 @@ def dequantize(images, seed):
     Returns:
         float32 in [-1, 1), of the same shape.
     """
-    fraction = noise.uniform(tf.shape(images), seed)
+    # Nearer to 1, float32 would round some sums up to the next level.
+    fraction = tf.minimum(
+        noise.uniform(tf.shape(images), seed), 1.0 - 2.0**-16
+    )
     return (tf.cast(images, tf.float32) + fraction) / 128.0 - 1.0
 
 

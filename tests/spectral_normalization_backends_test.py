@@ -15,21 +15,28 @@ from sngan_tf import SpectralNormalization
 BACKEND = keras.backend.backend()
 IMAGES = np.random.default_rng(0).normal(size=(2, 4, 4, 3)).astype("float32")
 
-# Layer, and the einsum from its kernel to d_out x rest.
-CASES = [
-    (layers.Dense(5), "io->oi"),
-    (layers.Conv2DTranspose(5, 3), "hwoi->ohwi"),
-]
+# A layer, and the einsum from its kernel to d_out x rest.
 each_case = pytest.mark.parametrize(
-    ("layer", "subscripts"), CASES, ids=["dense", "conv_transpose"]
+    ("layer", "subscripts"),
+    [
+        (layers.Dense(5), "io->oi"),
+        (layers.Conv2DTranspose(5, 3), "hwoi->ohwi"),
+    ],
+    ids=["dense", "conv_transpose"],
 )
 
 
-def called(layer, **arguments):
-    layer = type(layer).from_config(layer.get_config())
-    wrapper = SpectralNormalization(layer, **arguments)
-    wrapper(IMAGES)
-    return wrapper
+def called(layer, wrap=SpectralNormalization, **arguments):
+    layer = wrap(type(layer).from_config(layer.get_config()), **arguments)
+    layer(IMAGES)
+    return layer
+
+
+def unsettle(wrapper):
+    """Gives u, of five entries, a new direction and returns it."""
+    (variable,) = [v for v in wrapper.variables if v.name == "u"]
+    variable.assign(np.arange(1, 6) / np.sqrt(55))
+    return ops.convert_to_numpy(variable)
 
 
 def matrix(kernel, subscripts):
@@ -37,47 +44,52 @@ def matrix(kernel, subscripts):
     return kernel.reshape(len(kernel), -1).astype("float64")
 
 
-def numpy_of(variables):
-    return [np.array(ops.convert_to_numpy(v)) for v in variables]
+def differentiate(layer, **arguments):
+    """Calls the layer, on JAX in a compiled stateless function.
 
-
-def training_call(layer):
-    """Returns the kernel's gradient of sum(sin(outputs)) and the new u."""
+    Returns:
+        `(gradient, state)`: of sum(sin(outputs)) in the first trainable
+        variable, the kernel; and the new non-trainable variables.
+    """
     if BACKEND == "jax":
-        return _jax_training_call(layer)
+        return _differentiate_on_jax(layer, **arguments)
+    kernel = layer.trainable_variables[0].value
     if BACKEND == "torch":
-        ops.sum(ops.sin(layer(IMAGES, training=True))).backward()
-        gradient = layer.kernels[0].value.grad
+        ops.sum(ops.sin(layer(IMAGES, **arguments))).backward()
+        gradient = kernel.grad
     else:
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            loss = ops.sum(ops.sin(layer(IMAGES, training=True)))
-        gradient = tape.gradient(loss, layer.kernels[0].value)
-    return *numpy_of([gradient]), *numpy_of(layer.non_trainable_variables)
+            loss = ops.sum(ops.sin(layer(IMAGES, **arguments)))
+        gradient = tape.gradient(loss, kernel)
+    return gradient, layer.non_trainable_variables
 
 
-def _jax_training_call(layer):
+def _differentiate_on_jax(layer, **arguments):
     import jax
 
     def loss(trainable, state):
         outputs, state = layer.stateless_call(
-            trainable, state, IMAGES, training=True
+            trainable, state, IMAGES, **arguments
         )
         return ops.sum(ops.sin(outputs)), state
 
-    (gradient, *_), (u,) = jax.jit(jax.grad(loss, has_aux=True))(
+    gradients, state = jax.jit(jax.grad(loss, has_aux=True))(
         [variable.value for variable in layer.trainable_variables],
         [variable.value for variable in layer.non_trainable_variables],
     )
-    return np.array(gradient), np.array(u)
+    return gradients[0], state
+
+
+def test_backend_is_the_one_asked_for():
+    assert os.environ["KERAS_BACKEND"] == BACKEND
 
 
 @each_case
 def test_sigma_matches_svd(layer, subscripts):
     wrapper = called(layer, power_iterations=200)
-    (kernel,) = wrapper.kernels
-    truth = np.linalg.norm(matrix(kernel, subscripts), 2)
+    truth = np.linalg.norm(matrix(wrapper.kernels[0], subscripts), 2)
     first = float(wrapper.spectral_norm())
     assert 0.95 * truth <= first <= truth * (1 + 1e-5)
     wrapper(IMAGES, training=True)
@@ -86,17 +98,86 @@ def test_sigma_matches_svd(layer, subscripts):
 
 
 @each_case
-def test_gradient_matches_equation_12(layer, subscripts):
+def test_training_follows_algorithm_1_and_equation_12(layer, subscripts):
     wrapper = called(layer)
     (kernel,) = wrapper.kernels
     w = matrix(kernel, subscripts)
-    u = np.arange(1.0, 6.0) / np.sqrt(55)
-    wrapper.non_trainable_variables[0].assign(u)
+    u = unsettle(wrapper)
+    gradient, (new_u,) = differentiate(wrapper, training=True)
+
     v = w.T @ u / np.linalg.norm(w.T @ u)
     u = w @ v / np.linalg.norm(w @ v)
     sigma = u @ w @ v
+    plain = called(layer, wrap=lambda layer: layer)
+    plain.set_weights(wrapper.layer.get_weights())
+    plain.kernel.assign(kernel / sigma)
+    g_bar = matrix(differentiate(plain)[0], subscripts)
+    expected = (g_bar - np.vdot(g_bar, w / sigma) * np.outer(u, v)) / sigma
+    np.testing.assert_allclose(
+        matrix(gradient, subscripts), expected, rtol=1e-4, atol=1e-4
+    )
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(new_u), u, rtol=1e-4, atol=1e-6
+    )
 
-    gradient, new_u = training_call(wrapper)
-    np.testing.assert_allclose(new_u, u, rtol=1e-4, atol=1e-6)
-    # G_bar, from a wrapper of the same W_bar that lets the gradient through.
-    scaled = called(layer, learn_scale=True)
+
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+def test_gradient_keeps_its_digits_at_extreme_scales(scale):
+    moderate, extreme = called(layers.Dense(5)), called(layers.Dense(5))
+    extreme.set_weights(moderate.get_weights())
+    extreme.kernels[0].assign(moderate.kernels[0] * scale)
+    expected, _ = differentiate(moderate, training=True)
+    gradient, _ = differentiate(extreme, training=True)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(gradient * scale),
+        ops.convert_to_numpy(expected),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_zero_kernel_gives_zeros_and_finite_gradients():
+    wrapper = called(layers.Dense(5, kernel_initializer="zeros"))
+    before = unsettle(wrapper)
+    gradient, (u,) = differentiate(wrapper, training=True)
+    np.testing.assert_array_equal(ops.convert_to_numpy(wrapper(IMAGES)), 0)
+    np.testing.assert_array_equal(ops.convert_to_numpy(u), before)
+    assert np.all(np.isfinite(ops.convert_to_numpy(gradient)))
+
+
+def test_every_state_inside_advances():
+    """Not only u: the moving statistics of a wrapped model as well."""
+    wrapper = SpectralNormalization(
+        keras.Sequential([layers.Dense(5), layers.BatchNormalization()])
+    )
+    wrapper(IMAGES)
+    unsettle(wrapper)
+    before = list(map(ops.convert_to_numpy, wrapper.non_trainable_variables))
+    _, state = differentiate(wrapper, training=True)
+    for old, new in zip(before, map(ops.convert_to_numpy, state), strict=True):
+        assert not np.array_equal(old, new)
+
+
+def test_fit_trains_kernel_and_u():
+    wrapper = SpectralNormalization(layers.Dense(5))
+    model = keras.Sequential([wrapper])
+    model.compile(optimizer="sgd", loss="mse")
+    model.build(IMAGES.shape)
+    unsettle(wrapper)
+    before = model.get_weights()
+    model.fit(IMAGES, np.ones((2, 4, 4, 5)), verbose=0)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert not np.array_equal(old, new)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_file_passes_on_the_other_backend(backend):
+    pytest.importorskip(backend, reason=f"{backend} is an optional backend")
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-o", "addopts=", __file__]
+        + ["-k", "not other_backend"],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stdout

@@ -116,10 +116,17 @@ class SpectralNormalization(keras.layers.Wrapper):
                     "(a mixed dtype policy keeps them so). Received: "
                     f"{variable.path} of dtype {variable.dtype}"
                 )
-        self._vectors = [self._add_vector(i) for i in range(len(found))]
+        self._vectors = self._keep("u", self._add_vector)
         self._scales = None
         if self.learn_scale:
-            self._scales = [self._add_scale(i) for i in range(len(found))]
+            self._scales = self._keep("gamma", self._add_scale)
+
+    def _keep(self, name, add):
+        variables = [add(i) for i in range(len(self._kernels))]
+        # tf.train.Checkpoint follows attributes but not lists of a layer.
+        for i, variable in enumerate(variables):
+            setattr(self, f"{name}_{i}", variable)
+        return variables
 
     def _add_vector(self, index):
         def initializer(shape, dtype=None):

@@ -1,0 +1,75 @@
+import keras
+import pytest
+
+from sngan_tf import experiment
+from sngan_tf.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("data.image_size", 0, "`data.image_size` must be positive"),
+        ("data.image_size", 20, "divisible by 8"),
+        ("data.batch_size", -1, "data.batch_size=-1"),
+        ("data.shift", -1, "`data.shift` must be 0 or more"),
+        ("data.channels", 2, "0, 1 or 3"),
+        ("network.name", "vgg", "must be one of cnn"),
+        ("network.width", 0.0, "`network.width` must be positive"),
+        ("network.latent_dim", 0, "network.latent_dim=0"),
+        ("method", "magic", "method=magic"),
+        ("loss", "huber", "loss=huber"),
+        ("discriminator_steps", 0, "discriminator_steps=0"),
+        ("updates", 0, "updates=0"),
+        ("average_decay", 1.0, r"`average_decay` must be in \[0, 1\)"),
+        ("optimizer.learning_rate", -1e-3, "learning_rate=-0.001"),
+        ("optimizer.learning_rate", float("nan"), "learning_rate=nan"),
+        ("optimizer.learning_rate", float("inf"), "learning_rate=inf"),
+        ("optimizer.beta_1", -0.1, "beta_1=-0.1"),
+        ("optimizer.beta_2", 1.0, "beta_2=1.0"),
+        ("log_every", 0, "log_every=0"),
+        ("checkpoint_every", -1, "checkpoint_every=-1"),
+        ("sample_every", -1, "sample_every=-1"),
+        ("evaluate_every", -1, "evaluate_every=-1"),
+        ("keep_checkpoints", 0, "keep_checkpoints=0"),
+        ("sampling.count", 0, "sampling.count=0"),
+        ("evaluation.samples", 1, "evaluation.samples=1"),
+        ("precision", "float8", "one of float32, mixed_bfloat16"),
+        ("distribution", "cloud", "distribution=cloud"),
+        ("seed", -1, "seed=-1"),
+    ],
+)
+def test_value_out_of_range_is_named(tiny_config, field, value, message):
+    with tiny_config.unlocked():
+        tiny_config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=message):
+        experiment.check(tiny_config)
+
+
+def test_good_config_passes(tiny_config):
+    experiment.check(tiny_config)
+
+
+def test_gan_has_the_sizes_and_optimizers_of_the_config(tiny_config):
+    tiny_config.data.channels = 3
+    gan = experiment.build_gan(tiny_config)
+    assert gan.generator.input_shape == (None, 4)
+    assert gan.generator.output_shape == (None, 8, 8, 3)
+    for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
+        assert float(optimizer.learning_rate.numpy()) == pytest.approx(5e-4)
+        assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.9)
+
+
+def test_mixed_precision_keeps_kernels_and_losses_float32(tiny_config):
+    tiny_config.precision = "mixed_bfloat16"
+    tiny_config.data.channels = 1
+    try:
+        experiment.set_up(tiny_config)
+        gan = experiment.build_gan(tiny_config)
+        images = keras.random.normal((8, 8, 8, 1))
+        loss = gan._discriminator_step(images, draw=0)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert loss.dtype == "float32"
+    layer = gan.discriminator.get_layer("normalized_conv_1")
+    assert layer.layer.compute_dtype == "bfloat16"
+    assert {w.dtype for w in gan.discriminator.weights} == {"float32"}

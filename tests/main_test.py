@@ -1,0 +1,133 @@
+"""The command as a user types it, each case in a process of its own."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+TINY = (
+    "--config.data.image_size=8",
+    "--config.data.batch_size=8",
+    "--config.data.shift=1",
+    "--config.network.width=0.04",
+    "--config.updates=4",
+    "--config.log_every=2",
+    "--config.checkpoint_every=2",
+    "--config.sample_every=2",
+    "--config.evaluate_every=0",
+    "--config.evaluation.samples=20",
+    "--config.evaluation.classifier_updates=3",
+)
+
+
+def run(tmp_path, *arguments):
+    environment = {**os.environ, "SNGAN_TF_CACHE": str(tmp_path / "cache")}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+
+
+def error_of(process):
+    """Returns the one line a failed command says."""
+    lines = process.stderr.strip().splitlines()
+    assert "Traceback" not in process.stderr
+    ours = [line for line in lines if line.startswith("main.py: ")]
+    assert ours == lines[-1:]
+    return ours[0]
+
+
+def test_whole_job_without_mode(tmp_path):
+    process = run(tmp_path, *TINY)
+    assert process.returncode == 0, process.stderr
+    workdir = tmp_path / "runs" / "digits"
+    for path in (
+        "config.json",
+        "train.jsonl",
+        "scores.jsonl",
+        "checkpoints/step-4.index",
+        "samples/step_00000004.png",
+        "samples/seed_00000000.png",
+        "export/generator/saved_model.pb",
+    ):
+        assert (workdir / path).is_file(), path
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["data"]["name"] == "digits"
+    assert config["network"]["width"] == 0.04
+    table = process.stdout.splitlines()
+    assert any(line.startswith("classifier_score") for line in table)
+    assert any("runs/digits/export/generator" in line for line in table)
+    # The bar shows losses and speed.
+    for word in ("4/4", "d_loss=", "g_loss=", "images_per_s="):
+        assert word in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mode=trian"], "train|evaluate|sample|export"),
+        (["train"], "Received: train"),
+        (["--wordkir=x"], "Unknown command line flag 'wordkir'"),
+        (["--config=no/such.py"], "Python file. Received: no/such.py"),
+        (["--config", "."], "Python file. Received: ."),
+        (["--config.updatess=3"], "updatess"),
+        (["--config.data.nmae=x"], "nmae"),
+        (["--config.updates=many"], "--config.updates=many"),
+        (["--config.updates=1.5"], "--config.updates=1.5"),
+        (["--config.optimizer.beta_1=x"], "--config.optimizer.beta_1=x"),
+        (["--config.deterministic=perhaps"], "deterministic=perhaps"),
+    ],
+)
+def test_bad_flag_is_one_line(tmp_path, arguments, message):
+    process = run(tmp_path, *arguments)
+    assert process.returncode == 2
+    assert message in error_of(process)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("x = 1", "get_config"),
+        ("def get_config(:", "valid Python"),
+        ("def get_config():\n  raise RuntimeError('odd')", "odd"),
+        ("def get_config():\n  return 3", "lacks"),
+        (
+            "import ml_collections\n"
+            "def get_config():\n  return ml_collections.ConfigDict()",
+            "lacks",
+        ),
+    ],
+)
+def test_file_that_is_no_config_is_one_line(tmp_path, content, message):
+    file = tmp_path / "my_config.py"
+    file.write_text(content)
+    process = run(tmp_path, f"--config={file}")
+    assert process.returncode in (1, 2)
+    assert message in error_of(process)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config.updates=-1"], "`updates` must be positive"),
+        (["--config.data.name=folder:nowhere"], "folder:nowhere"),
+        (["--mode=export"], "no checkpoint"),
+        (["--workdir=file/run"], "`workdir` must be a folder"),
+    ],
+)
+def test_user_error_is_one_line(tmp_path, arguments, message):
+    (tmp_path / "file").touch()
+    process = run(tmp_path, *TINY, *arguments)
+    assert process.returncode == 1
+    assert message in error_of(process)
+    assert not (tmp_path / "runs").exists()

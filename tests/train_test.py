@@ -1,0 +1,191 @@
+import json
+
+import numpy as np
+import pytest
+
+from sngan_tf import images as images_lib
+from sngan_tf import workdir as workdir_lib
+from sngan_tf.errors import UserError
+from sngan_tf.layers import spectral_normalization
+from sngan_tf.train import train
+
+
+@pytest.fixture
+def workdir(tmp_path):
+    return workdir_lib.Workdir(tmp_path / "run")
+
+
+def test_writes_what_the_contract_names(tiny_config, workdir):
+    tiny_config.evaluate_every = 4
+    gan = train(tiny_config, workdir)
+    assert int(gan.step.numpy()) == 4
+
+    config = json.loads(workdir.config.read_text())
+    assert config["updates"] == 4
+    assert config["data"]["channels"] == 1
+
+    rows = workdir_lib.read_rows(workdir.train_log)
+    assert [row["step"] for row in rows] == [2, 4]
+    for row in rows:
+        assert {"d_loss", "g_loss"} < row.keys()
+        assert row["images_per_second"] == pytest.approx(
+            8 * row["steps_per_second"]
+        )
+    assert rows[-1]["spectral_norms"] == pytest.approx(
+        spectral_normalization.spectral_norms(gan.discriminator)
+    )
+
+    grids = sorted(path.name for path in workdir.samples.iterdir())
+    steps = [f"step_{step:08d}.png" for step in (0, 2, 4)]
+    assert grids == ["evolution.png", *steps]
+    # Nine pictures of 8 pixels, four times enlarged; one row of three each.
+    assert images_lib.read_png(workdir.samples / steps[0]).shape == (96, 96, 1)
+    evolution = images_lib.read_png(workdir.samples / "evolution.png")
+    rows = [images_lib.read_png(workdir.samples / s)[:32] for s in steps]
+    np.testing.assert_array_equal(evolution, np.concatenate(rows))
+
+    scores = workdir_lib.read_rows(workdir.scores)
+    assert [row["metric"] for row in scores] == [
+        "classifier_score",
+        "frechet_classifier_distance",
+        "smallest_class_share",
+    ]
+    for row in scores:
+        assert row["step"] == 4
+        assert row["num_real"] == 1797
+        assert row["num_fake"] == 50
+        assert row["reference"] == "digits/all"
+        assert row["features"].startswith("classifier-")
+
+    assert list(workdir.tensorboard.glob("events.out.tfevents.*"))
+    assert sorted(p.stem for p in workdir.checkpoints.glob("*.index")) == [
+        "step-2",
+        "step-4",
+    ]
+
+
+def test_tensorboard_holds_losses_norms_and_pictures(tiny_config, workdir):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    train(tiny_config, workdir)
+    events = event_accumulator.EventAccumulator(
+        str(workdir.tensorboard), {"tensors": 0}
+    )
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"d_loss", "g_loss", "samples", "images_per_second"} <= tags
+    assert {"spectral_norm/conv_1", "spectral_norm/dense"} <= tags
+    assert [event.step for event in events.Tensors("d_loss")] == [2, 4]
+
+
+@pytest.mark.parametrize("discriminator_steps", [1, 2])
+def test_continued_run_equals_an_uninterrupted_one(
+    tiny_config, tmp_path, discriminator_steps
+):
+    tiny_config.discriminator_steps = discriminator_steps
+    whole = train(tiny_config, workdir_lib.Workdir(tmp_path / "whole"))
+    parts = workdir_lib.Workdir(tmp_path / "parts")
+    tiny_config.updates = 2
+    train(tiny_config, parts)
+    tiny_config.updates = 4
+    continued = train(tiny_config, parts)
+    for a, b in zip(whole.weights, continued.weights, strict=True):
+        np.testing.assert_array_equal(a, b)
+    rows = workdir_lib.read_rows(parts.train_log)
+    assert [row["step"] for row in rows] == [2, 4]
+
+
+def test_finished_run_is_left_as_it_is(tiny_config, workdir):
+    train(tiny_config, workdir)
+    before = {p: p.stat().st_mtime_ns for p in workdir.checkpoints.iterdir()}
+    train(tiny_config, workdir)
+    after = {p: p.stat().st_mtime_ns for p in workdir.checkpoints.iterdir()}
+    assert before == after
+
+
+def test_lost_updates_are_dropped_from_the_log(tiny_config, workdir):
+    tiny_config.updates = 2
+    train(tiny_config, workdir)
+    workdir_lib.append_row(workdir.train_log, {"step": 3, "d_loss": 9.0})
+    tiny_config.updates = 4
+    train(tiny_config, workdir)
+    rows = workdir_lib.read_rows(workdir.train_log)
+    assert [row["step"] for row in rows] == [2, 4]
+
+
+def test_corrupt_newest_checkpoint_falls_back(tiny_config, workdir, caplog):
+    train(tiny_config, workdir)
+    newest = workdir.checkpoints / "step-4.data-00000-of-00001"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    tiny_config.updates = 6
+    gan = train(tiny_config, workdir)
+    assert "step-4 is damaged" in caplog.text
+    assert int(gan.step.numpy()) == 6
+
+
+def test_changed_config_is_refused_and_named(tiny_config, workdir):
+    train(tiny_config, workdir)
+    saved = workdir.config.read_text()
+    tiny_config.loss = "non_saturating"
+    tiny_config.network.width = 0.5
+    with pytest.raises(UserError) as error:
+        train(tiny_config, workdir)
+    assert "loss (saved 'hinge', given 'non_saturating')" in str(error.value)
+    assert "network.width (saved 0.03125, given 0.5)" in str(error.value)
+    assert workdir.config.read_text() == saved
+
+
+def test_non_finite_loss_stops_with_its_name_and_step(tiny_config, workdir):
+    tiny_config.updates = 50
+    tiny_config.checkpoint_every = 50
+    tiny_config.optimizer.learning_rate = 3e38
+    with pytest.raises(UserError, match=r"[dg]_loss is \S+ at update \d+"):
+        train(tiny_config, workdir)
+    assert not workdir.has_checkpoint()
+
+
+def test_non_finite_weights_are_never_saved(tiny_config, workdir):
+    tiny_config.updates = 50
+    tiny_config.checkpoint_every = 1
+    tiny_config.optimizer.learning_rate = 1e18
+    with pytest.raises(UserError, match=r"not finite after update \d+"):
+        train(tiny_config, workdir)
+    tiny_config.updates = 1
+    for weight in train(tiny_config, workdir).weights:
+        assert np.isfinite(weight.numpy()).all()
+
+
+def test_mirrored_strategy_trains(tiny_config, workdir):
+    tiny_config.distribution = "mirrored"
+    gan = train(tiny_config, workdir)
+    assert int(gan.step.numpy()) == 4
+    assert workdir.has_checkpoint()
+
+
+def test_batch_larger_than_the_data_is_refused(tiny_config, workdir):
+    tiny_config.data.batch_size = 900
+    tiny_config.discriminator_steps = 2
+    with pytest.raises(
+        UserError, match=r"data.batch_size=900.*discriminator_steps=2.*1797"
+    ):
+        train(tiny_config, workdir)
+    assert not workdir.path.exists()
+
+
+def test_bad_data_leaves_no_workdir(tiny_config, workdir):
+    tiny_config.data.name = "folder:/no/such/folder"
+    with pytest.raises(UserError, match="/no/such/folder"):
+        train(tiny_config, workdir)
+    assert not workdir.path.exists()
+
+
+def test_folder_of_pictures_trains_without_labels(
+    tiny_config, workdir, tmp_path
+):
+    folder = tmp_path / "pictures"
+    noise = np.random.default_rng(0).integers(0, 255, (10, 12, 10, 3))
+    for i, image in enumerate(noise.astype("uint8")):
+        images_lib.save_png(folder / f"{i}.png", image)
+    tiny_config.data.name = f"folder:{folder}"
+    gan = train(tiny_config, workdir)
+    assert gan.discriminator.input_shape == (None, 8, 8, 3)
