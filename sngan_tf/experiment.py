@@ -94,11 +94,14 @@ def check(config):
 
 
 def set_up(config):
-    """Sets the process-wide seeds, determinism and dtype policy."""
+    """Sets the process-wide seeds, determinism, dtype policy and compiler."""
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(config.precision)
+    # TensorFlow's remapper stumbles over the gradients of leaky ReLU, prints
+    # an error for each traced graph and gives up; without it nothing is lost.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
 
 
 def load_pictures(config):

@@ -1,5 +1,6 @@
 """The folder of one run: where things lie, and what may be written there."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -120,18 +121,20 @@ class Workdir:
 
 def append_row(path, row):
     """Appends one JSON object as a line."""
-    with path.open("a") as file:
-        file.write(_line(row))
+    with path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # A half-written row.
+                file.write(b"\n")
+        file.write(_line(row).encode())
 
 
 def read_rows(path):
-    """Returns the rows of a `.jsonl` file; a last, half-written one is left."""
+    """Returns the rows of a `.jsonl` file; half-written ones are left out."""
     rows = []
     for line in path.read_text().splitlines():
-        try:
+        with contextlib.suppress(ValueError):
             rows.append(json.loads(line))
-        except ValueError:
-            break
     return rows
 
 

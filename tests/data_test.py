@@ -1,4 +1,3 @@
-import io
 import itertools
 
 import numpy as np
@@ -158,8 +157,10 @@ def test_centre_is_cropped(tmp_path, size):
     left, top = (size[0] - side) // 2, (size[1] - side) // 2
     picture.paste(GREEN, (left, top, left + side, top + side))
     picture.save(tmp_path / "a.png")
-    (picture,) = load(tmp_path).images
-    np.testing.assert_array_equal(picture, np.full((8, 8, 3), GREEN))
+    pictures = load(tmp_path).images.astype(int)
+    # Interpolation looks one pixel past the crop.
+    assert np.abs(pictures - GREEN).max() < 20
+    assert np.array_equal(pictures[0, 1:-1, 1:-1], np.full((6, 6, 3), GREEN))
 
 
 @pytest.mark.parametrize("classes", ["", "cat"])
@@ -335,11 +336,9 @@ def test_unknown_split_lists_those_there_are(tmp_path):
     ],
 )
 def test_unknown_name_suggests_near_ones(tmp_path, name, near):
-    with pytest.raises(
-        UserError,
-        match=f"(?s){near}.*Received: {name} |Received: {name} .*{near}",
-    ):
+    with pytest.raises(UserError, match=f"Received: {name} ") as caught:
         load_stored(tmp_path, name)
+    assert near in str(caught.value)
 
 
 def test_set_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):

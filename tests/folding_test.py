@@ -102,7 +102,7 @@ def test_original_is_left_alone(model_and_inputs):
     before = [np.array(variable) for variable in model.variables]
     folded = sngan_tf.fold(model)
     for variable in folded.variables:
-        variable.assign(keras.ops.zeros_like(variable))
+        variable.assign(np.zeros(variable.shape))
     for variable, value in zip(model.variables, before, strict=True):
         np.testing.assert_array_equal(variable, value)
 

@@ -55,7 +55,7 @@ def test_as_matrix_has_one_row_per_output(shape, output_axes, expected_index):
     np.testing.assert_array_equal(matrix, expected)
 
 
-@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1.0, 1e20, 3e38])
+@pytest.mark.parametrize("scale", [1e-37, 1e-20, 1.0, 1e20, 1e37])
 def test_normalize_gives_a_unit_vector_at_any_scale(scale):
     x = np.array([0.6, -0.8, 0.0]) * scale
     unit = power_iteration.normalize(ops.convert_to_tensor(x, "float32"))

@@ -80,6 +80,30 @@ def test_function_equals_eager(jit_compile, training):
         np.testing.assert_allclose(compiled, eager, rtol=1e-4, atol=1e-5)
 
 
+def subclassed(layer):
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def call(self, inputs):
+            return self.layer(inputs)
+
+    return Subclassed()
+
+
+@pytest.mark.parametrize("build", [tf.function, subclassed])
+def test_layer_built_in_a_graph_knows_sigma(build):
+    """The start of u needs the kernel, which has no value there yet."""
+    layer = SpectralNormalization(layers.Dense(8), learn_scale=True)
+    build(layer)(SEQUENCES)
+    truth = np.linalg.norm(np.array(layer.kernels[0], "float64"), 2)
+    np.testing.assert_allclose(layer.spectral_norm(), truth, rtol=0.05)
+    np.testing.assert_allclose(
+        layer(SEQUENCES), layer.layer(SEQUENCES), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_two_replicas_match_one(two_replicas):
     """Two SGD steps on halves of a batch, and on the whole one."""
 

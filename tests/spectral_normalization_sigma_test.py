@@ -20,14 +20,6 @@ scales = st.floats(-15, 15).map(lambda exponent: 10.0**exponent)
 seeds = st.integers(0, 2**31)
 
 
-def attention(*inputs):
-    return (
-        layers.MultiHeadAttention(2, 3, value_dim=4),
-        inputs,
-        [[1, 2]] * 3 + [[2]],
-    )
-
-
 # Layer, input shapes, and for each kernel the axes of its outputs, as the
 # Keras documentation gives the kernel's shape.
 CASES = {
@@ -81,8 +73,16 @@ CASES = {
         [(2, 4, 5)],
         [[0, 2]],
     ),
-    "self_attention": attention((2, 5, 6), (2, 5, 6)),
-    "cross_attention": attention((2, 5, 6), (2, 4, 7)),
+    "self_attention": (
+        layers.MultiHeadAttention(2, 3),
+        [(2, 5, 6), (2, 5, 6)],
+        [[1, 2]] * 3 + [[2]],
+    ),
+    "cross_attention": (
+        layers.MultiHeadAttention(2, 3),
+        [(2, 5, 6), (2, 4, 7)],
+        [[1, 2]] * 3 + [[2]],
+    ),
     "simple_rnn": (layers.SimpleRNN(5), [(2, 4, 3)], [[1]] * 2),
     "lstm": (layers.LSTM(5), [(2, 4, 3)], [[1]] * 2),
     "gru": (layers.GRU(5), [(2, 4, 3)], [[1]] * 2),
