@@ -1,5 +1,6 @@
 """From a config to the parts of a run; the verbs share it."""
 
+import contextlib
 import functools
 import math
 
@@ -94,11 +95,10 @@ def check(config):
 
 
 def set_up(config):
-    """Sets the process-wide seeds, determinism, dtype policy and compiler."""
+    """Sets the process-wide seeds, determinism and compiler."""
     keras.utils.set_random_seed(config.seed)
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
-    keras.config.set_dtype_policy(config.precision)
     # TensorFlow's remapper stumbles over the gradients of leaky ReLU, prints
     # an error for each traced graph and gives up; without it nothing is lost.
     tf.config.optimizer.set_experimental_options({"remapping": False})
@@ -123,13 +123,14 @@ def build_gan(config):
         config: A checked config, its `data.channels` resolved.
     """
     size = config.data.image_size
-    generator, discriminator = networks.build(
-        config.network.name,
-        (size, size, config.data.channels),
-        latent_dim=config.network.latent_dim,
-        width=config.network.width,
-        method=config.method,
-    )
+    with _dtype_policy(config.precision):
+        generator, discriminator = networks.build(
+            config.network.name,
+            (size, size, config.data.channels),
+            latent_dim=config.network.latent_dim,
+            width=config.network.width,
+            method=config.method,
+        )
     model = gan.GAN(
         generator,
         discriminator,
@@ -172,6 +173,17 @@ def checkpoints(config, model, workdir):
     return checkpoint.Checkpoints(
         model, workdir.checkpoints, keep=config.keep_checkpoints
     )
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    # For the GAN's layers alone: the networks that score stay float32.
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _adam(config):

@@ -7,6 +7,7 @@ from sngan_tf import losses
 from sngan_tf import noise
 
 
+@keras.saving.register_keras_serializable("sngan_tf")
 class GAN(keras.Model):
     """A generator and a discriminator that train each other.
 
@@ -76,9 +77,10 @@ class GAN(keras.Model):
             )
         self.generator = generator
         self.discriminator = discriminator
+        self.loss_name = loss
         self.adversarial_loss = losses.get(loss)
         self.discriminator_steps = discriminator_steps
-        self.augmentation = augmentation or (lambda images, seed: images)
+        self.augmentation = augmentation
         self.average_decay = average_decay
         self.average_generator = None
         if average_decay:
@@ -116,6 +118,35 @@ class GAN(keras.Model):
         generator_optimizer.build(self.generator.trainable_variables)
         discriminator_optimizer.build(self.discriminator.trainable_variables)
 
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            **super().get_config(),
+            "generator": serialize(self.generator),
+            "discriminator": serialize(self.discriminator),
+            "loss": self.loss_name,
+            "discriminator_steps": self.discriminator_steps,
+            "augmentation": serialize(self.augmentation),
+            "average_decay": self.average_decay,
+            "seed": self.seed,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        for key in ("generator", "discriminator", "augmentation"):
+            config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
+
+    def get_compile_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "generator_optimizer": serialize(self.generator_optimizer),
+            "discriminator_optimizer": serialize(self.discriminator_optimizer),
+        }
+
+    def compile_from_config(self, config):
+        self.compile(**keras.saving.deserialize_keras_object(config))
+
     def call(self, latents):
         return self.sampling_generator(latents, training=False)
 
@@ -139,7 +170,7 @@ class GAN(keras.Model):
         )
         with tf.GradientTape() as tape:
             images = tf.concat([real_images, fake_images], axis=0)
-            images = self.augmentation(images, augmentation_seed)
+            images = self._augment(images, augmentation_seed)
             logits = self.discriminator(images, training=True)
             real_logits, fake_logits = tf.split(logits, 2)
             loss = self.adversarial_loss.discriminator(real_logits, fake_logits)
@@ -155,7 +186,7 @@ class GAN(keras.Model):
         latents = self._latents(batch_size, latents_seed)
         with tf.GradientTape() as tape:
             fake_images = self.generator(latents, training=True)
-            images = self.augmentation(fake_images, augmentation_seed)
+            images = self._augment(fake_images, augmentation_seed)
             fake_logits = self.discriminator(images, training=False)
             loss = self.adversarial_loss.generator(fake_logits)
             scaled_loss = _share_of_replica(loss)
@@ -181,6 +212,9 @@ class GAN(keras.Model):
         pairs = zip(self.average_generator.weights, self.generator.weights)
         for average, weight in pairs:
             average.assign_add((1 - self.average_decay) * (weight - average))
+
+    def _augment(self, images, seed):
+        return self.augmentation(images, seed) if self.augmentation else images
 
     def _latents(self, batch_size, seed):
         return noise.normal((batch_size, self.latent_dim), seed)

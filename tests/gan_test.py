@@ -251,6 +251,21 @@ def test_call_returns_images_of_latents():
     )
 
 
+def test_saved_model_goes_on_where_it_stopped(tmp_path):
+    gan = build(discriminator_steps=2, average_decay=0.5, seed=3)
+    fit(gan, real_images(8), batch_size=8)
+    checkpoint = keras.callbacks.ModelCheckpoint(
+        str(tmp_path / "gan.keras"), save_freq=1
+    )
+    dataset = tf.data.Dataset.from_tensor_slices(real_images(8)).batch(8)
+    gan.fit(dataset, verbose=0, callbacks=[checkpoint])
+    loaded = keras.models.load_model(tmp_path / "gan.keras")
+    assert_equal(values(gan.weights), values(loaded.weights))
+    for model in (gan, loaded):
+        fit(model, real_images(8), batch_size=8)
+    assert_equal(values(gan.weights), values(loaded.weights))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

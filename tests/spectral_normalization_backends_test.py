@@ -173,9 +173,9 @@ def test_fit_trains_kernel_and_u():
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_file_passes_on_the_other_backend(backend):
     pytest.importorskip(backend, reason=f"{backend} is an optional backend")
+    pytest_here = [sys.executable, "-m", "pytest", "-o", "addopts=", __file__]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-o", "addopts=", __file__]
-        + ["-k", "not other_backend"],
+        [*pytest_here, "-k", "not other_backend"],
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
