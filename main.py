@@ -15,6 +15,7 @@ import sys
 
 from absl import app
 from absl import flags
+from absl import logging as absl_logging
 from ml_collections import config_flags
 
 MODES = ("train", "evaluate", "sample", "export")
@@ -35,6 +36,7 @@ def main(argv):
     logger.addHandler(logging.StreamHandler())
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    absl_logging.set_verbosity(absl_logging.WARNING)
     from sngan_tf import errors
     from sngan_tf import report
     from sngan_tf import workdir

@@ -41,26 +41,28 @@ def to_uint8(images):
     return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 
-def grid(images, columns=None):
+def grid(images, columns=None, gap=0):
     """Lays pictures out in rows.
 
     Args:
         images: `(count, height, width, channels)`, uint8.
         columns: Pictures in a row; by default as many as make a square.
+        gap: Gray pixels below and right of every picture.
 
     Returns:
-        uint8 `(rows * height, columns * width, channels)`, unused cells black.
+        uint8 `(rows * (height + gap), columns * (width + gap), channels)`,
+        unused cells black.
     """
     images = np.asarray(images)
     count, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    cells = np.zeros((rows * columns, height, width, channels), np.uint8)
-    cells[:count] = images
+    height, width = height + gap, width + gap
+    cells = np.full((rows * columns, height, width, channels), 128, np.uint8)
+    cells[:, : height - gap, : width - gap] = 0
+    cells[:count, : height - gap, : width - gap] = images
     cells = cells.reshape(rows, columns, height, width, channels)
-    return cells.swapaxes(1, 2).reshape(
-        rows * height, columns * width, channels
-    )
+    return cells.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
 
 
 def save_png(path, image):

@@ -9,6 +9,7 @@ from sngan_tf import noise
 
 _BATCH_SIZE = 500
 _ENLARGED_SIDE = 32
+_GAP = 2
 
 
 class Sampler(tf.Module):
@@ -69,14 +70,19 @@ def save_grid(path, images):
         path: The PNG to write.
         images: `(count, size, size, channels)`, uint8.
     """
-    factor = cell_side(images.shape[1]) // images.shape[1]
+    factor = _enlargement(images.shape[1])
     enlarged = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    images_lib.save_png(path, images_lib.grid(enlarged))
+    images_lib.save_png(path, images_lib.grid(enlarged, gap=_GAP))
 
 
-def cell_side(image_size):
-    """Returns the side, in pixels, that a picture has in a saved grid."""
-    return image_size * max(1, _ENLARGED_SIDE // image_size)
+def first_row(path, image_size):
+    """Returns the top row of a grid that `save_grid` has written."""
+    height = image_size * _enlargement(image_size) + _GAP
+    return images_lib.read_png(path)[:height]
+
+
+def _enlargement(image_size):
+    return max(1, _ENLARGED_SIDE // image_size)
 
 
 def sample(config, workdir):

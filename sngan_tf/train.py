@@ -147,10 +147,10 @@ class _Records:
         paths = sorted(self._workdir.samples.glob("step_*.png"))
         if not paths:
             return
-        chosen = np.linspace(0, len(paths) - 1, _EVOLUTION_ROWS).round()
-        height = sample.cell_side(self._config.data.image_size)
+        # Most is to be seen early.
+        chosen = np.geomspace(1, len(paths), _EVOLUTION_ROWS).round() - 1
         rows = [
-            images_lib.read_png(paths[i])[:height]
+            sample.first_row(paths[i], self._config.data.image_size)
             for i in np.unique(chosen.astype(int))
         ]
         images_lib.save_png(

@@ -74,7 +74,7 @@ def test_served_pictures_are_the_sampled_ones(trained, tmp_path):
     )
     enlarged = saved.repeat(4, axis=1).repeat(4, axis=2)
     np.testing.assert_array_equal(
-        images_lib.read_png(grid_path), images_lib.grid(enlarged)
+        images_lib.read_png(grid_path), images_lib.grid(enlarged, gap=2)
     )
 
 

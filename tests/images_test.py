@@ -62,6 +62,13 @@ def test_grid_holds_every_picture_in_reading_order(count, columns, shape):
         np.testing.assert_array_equal(cell, pictures[i] if i < count else 0)
 
 
+def test_grid_has_gray_gaps_below_and_right_of_pictures():
+    grid = images.grid(random_pictures(2, 2, 3, 1), columns=2, gap=1)
+    assert grid.shape == (3, 8, 1)
+    np.testing.assert_array_equal(grid[2], 128)
+    np.testing.assert_array_equal(grid[:, [3, 7]], 128)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_round_trip(tmp_path, channels):
     picture = random_pictures(5, 7, channels)

@@ -80,6 +80,16 @@ def test_function_equals_eager(jit_compile, training):
         np.testing.assert_allclose(compiled, eager, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("training", "assignments"), [(False, 0), (True, 1)])
+def test_graph_assigns_nothing_but_u(training, assignments):
+    layer = conv()
+    function = tf.function(lambda images: layer(images, training=training))
+    layer(IMAGES)
+    graph = function.get_concrete_function(IMAGES).graph
+    assigning = [op for op in graph.get_operations() if "Assign" in op.type]
+    assert len(assigning) == assignments
+
+
 def subclassed(layer):
     class Subclassed(keras.Model):
         def __init__(self):

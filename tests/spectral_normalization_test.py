@@ -150,7 +150,9 @@ def test_bound_is_the_norm_of_the_kernel_in_use(bound):
 def test_learned_scale_starts_with_the_plain_layer(wrapper_and_inputs):
     layer, inputs = wrapper_and_inputs[0].layer, wrapper_and_inputs[1]
     wrapper = called(layer, inputs, learn_scale=True)
-    np.testing.assert_allclose(wrapper(inputs), layer(inputs), rtol=1e-4)
+    np.testing.assert_allclose(
+        wrapper(inputs), layer(inputs), rtol=1e-4, atol=1e-6
+    )
     scales = [v for v in wrapper.trainable_variables if v.name == "gamma"]
     assert len(scales) == len(wrapper.kernels)
 

@@ -38,10 +38,11 @@ def test_writes_what_the_contract_names(tiny_config, workdir):
     grids = sorted(path.name for path in workdir.samples.iterdir())
     steps = [f"step_{step:08d}.png" for step in (0, 2, 4)]
     assert grids == ["evolution.png", *steps]
-    # Nine pictures of 8 pixels, four times enlarged; one row of three each.
-    assert images_lib.read_png(workdir.samples / steps[0]).shape == (96, 96, 1)
+    # Nine pictures of 8 pixels, four times enlarged, and gaps of 2.
+    first = images_lib.read_png(workdir.samples / steps[0])
+    assert first.shape == (3 * 34, 3 * 34, 1)
     evolution = images_lib.read_png(workdir.samples / "evolution.png")
-    rows = [images_lib.read_png(workdir.samples / s)[:32] for s in steps]
+    rows = [images_lib.read_png(workdir.samples / s)[:34] for s in steps]
     np.testing.assert_array_equal(evolution, np.concatenate(rows))
 
     scores = workdir_lib.read_rows(workdir.scores)
