@@ -26,9 +26,7 @@ def dequantize(images, seed):
         float32 in [-1, 1), of the same shape.
     """
     # Nearer to 1, float32 would round some sums up to the next level.
-    fraction = tf.minimum(
-        noise.uniform(tf.shape(images), seed), 1.0 - 2.0**-16
-    )
+    fraction = tf.minimum(noise.uniform(tf.shape(images), seed), 1.0 - 2.0**-16)
     return (tf.cast(images, tf.float32) + fraction) / 128.0 - 1.0
 
 
@@ -62,7 +60,9 @@ def grid(images, columns=None, gap=0):
     cells[:, : height - gap, : width - gap] = 0
     cells[:count, : height - gap, : width - gap] = images
     cells = cells.reshape(rows, columns, height, width, channels)
-    return cells.swapaxes(1, 2).reshape(rows * height, columns * width, channels)
+    return cells.swapaxes(1, 2).reshape(
+        rows * height, columns * width, channels
+    )
 
 
 def save_png(path, image):

@@ -81,7 +81,7 @@ def test_matrix_is_d_out_by_rest(layer, input_shape, shape):
             ["lstm_cell/kernel", "lstm_cell/recurrent_kernel"],
         ),
         (
-            layers.Bidirectional(layers.SimpleRNN(3)),
+            layers.Bidirectional(layers.SimpleRNN(3, name="simple_rnn")),
             [(None, 5, 2)],
             [
                 "forward_simple_rnn/simple_rnn_cell/kernel",

@@ -158,6 +158,20 @@ def test_two_replicas_match_one(two_replicas):
         np.testing.assert_allclose(first, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_first_replica_decides_u(two_replicas):
+    """Replicas that ever drifted apart agree after one training call."""
+    with two_replicas.scope():
+        layer = conv()
+        layer.build(IMAGES.shape)
+    reset(layer)
+    copies = two_replicas.experimental_local_results(u_of(layer).value)
+    copies[1].assign([1.0, 0.0, 0.0, 0.0])
+    before = np.array(copies[0])
+    two_replicas.run(lambda: layer(IMAGES, training=True))
+    np.testing.assert_array_equal(*copies)
+    assert np.abs(copies[0] - before).max() > 1e-4
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_stateless_call_returns_the_state_and_keeps_the_variables(training):
     layer = SpectralNormalization(

@@ -67,14 +67,32 @@ def test_sigma_has_float32_accuracy(policy):
     np.testing.assert_allclose(wrapper.spectral_norm(), truth, rtol=1e-5)
 
 
-def test_global_policy_is_followed():
+@pytest.fixture
+def half_global_policy():
     keras.config.set_dtype_policy("mixed_bfloat16")
-    try:
-        wrapper = SpectralNormalization(layers.Dense(4))
-        outputs = wrapper(SEQUENCES)
-    finally:
-        keras.config.set_dtype_policy("float32")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.usefixtures("half_global_policy")
+def test_power_iteration_is_float32_in_a_half_model():
+    wrapper = SpectralNormalization(layers.Dense(4))
+    model = keras.Sequential([wrapper])
+    model(SEQUENCES)
+    (variable,) = [v for v in wrapper.variables if v.name == "u"]
+    variable.assign(np.ones(4) / 2)
+    outputs = model(SEQUENCES, training=True)
     assert keras.backend.standardize_dtype(outputs.dtype) == "bfloat16"
+
+    w = np.array(wrapper.kernels[0], "float64")
+    u = w.T @ w @ np.ones(4)
+    np.testing.assert_allclose(variable, u / np.linalg.norm(u), atol=1e-6)
+
+
+def test_dtype_of_the_wrapper_has_no_effect():
+    wrapper = SpectralNormalization(layers.Dense(4), dtype="float16")
+    outputs = wrapper(SEQUENCES)
+    assert keras.backend.standardize_dtype(outputs.dtype) == "float32"
     assert {v.dtype for v in wrapper.variables} == {"float32"}
 
 

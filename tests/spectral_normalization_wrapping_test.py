@@ -75,6 +75,28 @@ def test_mask_passes_through():
     np.testing.assert_allclose(padded[1:], model(TOKENS[1:, :1]), rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("layer", "masked"),
+    [
+        (layers.Dense(4), True),
+        (layers.GRU(4, return_sequences=True), True),
+        (layers.GRU(4), False),
+        (layers.Conv1D(4, 3, padding="same"), False),
+    ],
+    ids=["dense", "gru_sequences", "gru_last", "conv"],
+)
+@pytest.mark.filterwarnings("ignore:.*does not support masking")
+def test_output_mask_is_that_of_the_layer(layer, masked):
+    inputs = layers.Embedding(8, 4, mask_zero=True)(TOKENS)
+    outputs = called(layer, inputs)(inputs)
+    expected = getattr(layer(inputs), "_keras_mask", None)
+    assert (expected is not None) == masked
+    if masked:
+        np.testing.assert_array_equal(outputs._keras_mask, TOKENS != 0)
+    else:
+        assert getattr(outputs, "_keras_mask", None) is None
+
+
 def test_explicit_mask_reaches_the_layer():
     wrapper = SpectralNormalization(layers.GRU(3))
     mask = np.arange(5) < [[4]] * len(SEQUENCES)

@@ -153,20 +153,21 @@ class SpectralNormalization(keras.layers.Wrapper):
         )
 
     def call(self, *args, training=None, **kwargs):
-        if self.layer._call_has_training_arg:
+        if "training" in inspect.signature(self.layer.call).parameters:
             kwargs["training"] = training
         # Inside this scope the wrapped layer sees the quotient where it reads
         # its kernel. All other variables are mapped to what an outer scope
         # (stateless training on JAX) holds, and handed back below.
         others = self._other_variables()
-        before = [ops.convert_to_tensor(variable) for variable in others]
-        normalized = [
+        values = [variable.value for variable in others]
+        values += [
             self._normalize(i, training) for i in range(len(self._kernels))
         ]
-        with keras.StatelessScope(
-            [*zip(others, before), *zip(self._kernels, normalized)],
-            collect_losses=True,
-        ) as scope:
+        scope = keras.StatelessScope(
+            list(zip([*others, *self._kernels], values)), collect_losses=True
+        )
+        before = [scope.get_current_value(variable) for variable in others]
+        with scope:
             outputs = self.layer(*args, **kwargs)
         for variable, value in zip(others, before):
             after = scope.get_current_value(variable)
