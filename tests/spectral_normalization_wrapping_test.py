@@ -54,6 +54,25 @@ def test_embedding_of_int_inputs_gives_the_rows():
     assert np.linalg.norm(rows, 2) == pytest.approx(1, rel=1e-5)
 
 
+def test_custom_layer_without_build_is_built_by_a_call():
+    class Block(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(3)
+
+        def call(self, inputs):
+            return self.dense(inputs)
+
+    block = Block()
+    wrapper = SpectralNormalization(block)
+    inputs = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
+    outputs = wrapper(inputs, training=True)
+    (kernel,) = wrapper.kernels
+    assert kernel is block.dense.kernel
+    sigma = np.linalg.norm(kernel, 2)
+    np.testing.assert_allclose(outputs, inputs @ kernel / sigma, rtol=1e-3)
+
+
 def test_dense_takes_extra_batch_axes():
     wrapper = called(layers.Dense(5), IMAGES)
     flat = wrapper(IMAGES.reshape(-1, 3))

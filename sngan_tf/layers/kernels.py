@@ -18,7 +18,7 @@ _TRANSPOSED = (
 
 def _einsum_output_axes(equation):
     # A label that input, kernel and output share indexes outputs too.
-    operands, output = equation.replace(" ", "").split("->")
+    operands, output = equation.split("->")
     kernel = operands.split(",")[1]
     return tuple(i for i, label in enumerate(kernel) if label in output)
 

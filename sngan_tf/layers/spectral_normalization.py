@@ -94,7 +94,7 @@ class SpectralNormalization(keras.layers.Wrapper):
         # not enough for layers of several inputs such as attention.
         if not self.layer.built:
             with keras.name_scope(self.name, caller=self):
-                self.layer.build(**_build_shapes(self.layer, args, kwargs))
+                _build(self.layer, args, kwargs)
         return super().__call__(*args, **kwargs)
 
     def build(self, input_shape=None):
@@ -288,10 +288,17 @@ def _check_arguments(power_iterations, norm, bound, learn_scale):
         )
 
 
-def _build_shapes(layer, args, kwargs):
-    """Returns the arguments of `layer.build` for a call with these inputs."""
+def _build(layer, args, kwargs):
     # The wrapper takes `training` whether or not the wrapped layer does.
     kwargs = {name: x for name, x in kwargs.items() if name != "training"}
+    layer.build(**_build_shapes(layer, args, kwargs))
+    if not kernels_lib.find_kernels(layer):
+        # A custom layer without `build` makes its weights when called.
+        layer.compute_output_spec(*args, **kwargs)
+
+
+def _build_shapes(layer, args, kwargs):
+    """Returns the arguments of `layer.build` for a call with these inputs."""
     inputs = inspect.signature(layer.call).bind(*args, **kwargs).arguments
     names = list(inspect.signature(layer.build).parameters)
 
