@@ -6,13 +6,16 @@ name: `classifier_score` is the Inception score's formula on its logits,
 with each other, on the same data and classifier.
 """
 
+import logging
+
 import numpy as np
 
 from sngan_tf import experiment
 from sngan_tf import features
 from sngan_tf import metrics
 from sngan_tf import sample
-from sngan_tf import workdir as workdir_lib
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Evaluation:
@@ -79,7 +82,14 @@ class Evaluation:
 
 
 def from_config(config, pictures):
-    """Returns the `Evaluation` that a config asks for."""
+    """Returns the `Evaluation` that a config asks for, None without labels."""
+    if len(pictures.class_names) < 2:
+        _LOGGER.warning(
+            "Not scored: scores come from a classifier of two or more labels, "
+            "which %s does not have",
+            pictures.reference,
+        )
+        return None
     return Evaluation(
         pictures,
         samples=config.evaluation.samples,
@@ -89,18 +99,19 @@ def from_config(config, pictures):
 
 
 def evaluate(config, workdir):
-    """Scores the newest checkpoint and appends to `scores.jsonl`.
+    """Scores the newest checkpoint and adds what is new to `scores.jsonl`.
 
     Returns:
-        The rows, those of real pictures too.
+        The rows, those of real pictures too; none if the data has no labels.
     """
     gan = experiment.restore_gan(config, workdir)
     evaluation = from_config(config, experiment.load_pictures(config))
+    if evaluation is None:
+        return []
     step = int(gan.step.numpy())
     sampler = sample.Sampler(gan.sampling_generator)
     rows = evaluation.generated(sampler, step) + evaluation.real(step)
-    for row in rows:
-        workdir_lib.append_row(workdir.scores, row)
+    workdir.add_scores(rows)
     print(table(rows, evaluation.network.accuracy))
     return rows
 

@@ -106,10 +106,11 @@ class _Records:
         self._config = config
         self._workdir = workdir
         self._gan = gan
-        self._pictures = pictures
         self._sampler = sample.Sampler(gan.sampling_generator)
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
         self._evaluation = None
+        if config.evaluate_every:
+            self._evaluation = evaluate.from_config(config, pictures)
 
     def log(self, row):
         norms = spectral_normalization.spectral_norms(self._gan.discriminator)
@@ -134,12 +135,11 @@ class _Records:
 
     def evaluate(self, step):
         if self._evaluation is None:
-            self._evaluation = evaluate.from_config(
-                self._config, self._pictures
-            )
-        for row in self._evaluation.generated(self._sampler, step):
-            workdir_lib.append_row(self._workdir.scores, row)
-            with self._writer.as_default(step=step):
+            return
+        rows = self._evaluation.generated(self._sampler, step)
+        self._workdir.add_scores(rows)
+        with self._writer.as_default(step=step):
+            for row in rows:
                 tf.summary.scalar(row["metric"], row["value"])
 
     def evolution(self):

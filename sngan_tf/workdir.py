@@ -110,6 +110,13 @@ class Workdir:
     def has_checkpoint(self):
         return any(self.checkpoints.glob("*.index"))
 
+    def add_scores(self, rows):
+        """Appends the rows that `scores.jsonl` doesn't hold already."""
+        known = read_rows(self.scores) if self.scores.exists() else []
+        for row in rows:
+            if row not in known:
+                append_row(self.scores, row)
+
     def forget_after(self, step):
         """Drops the log lines of updates that a resumed run does again."""
         if self.train_log.exists():

@@ -99,6 +99,8 @@ def test_evaluate_appends_scores_of_generated_and_real(trained, capsys):
     config, workdir, _ = trained
     rows = evaluate.evaluate(config, workdir)
     assert rows == workdir_lib.read_rows(workdir.scores)
+    evaluate.evaluate(config, workdir)
+    assert rows == workdir_lib.read_rows(workdir.scores)
     values = {row["metric"]: row["value"] for row in rows}
     assert values.keys() == {
         "classifier_score",

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from sngan_tf import evaluate
 from sngan_tf import images as images_lib
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
@@ -181,12 +182,16 @@ def test_bad_data_leaves_no_workdir(tiny_config, workdir):
 
 
 def test_folder_of_pictures_trains_without_labels(
-    tiny_config, workdir, tmp_path
+    tiny_config, workdir, tmp_path, caplog
 ):
     folder = tmp_path / "pictures"
     noise = np.random.default_rng(0).integers(0, 255, (10, 12, 10, 3))
     for i, image in enumerate(noise.astype("uint8")):
         images_lib.save_png(folder / f"{i}.png", image)
     tiny_config.data.name = f"folder:{folder}"
+    tiny_config.evaluate_every = 2
     gan = train(tiny_config, workdir)
+    assert "Not scored" in caplog.text
+    assert evaluate.evaluate(tiny_config, workdir) == []
+    assert not workdir.scores.exists()
     assert gan.discriminator.input_shape == (None, 8, 8, 3)
