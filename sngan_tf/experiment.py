@@ -32,14 +32,12 @@ _POSITIVE = (
     "evaluation.classifier_updates",
 )
 _NOT_NEGATIVE = (
-    "seed",
     "data.shift",
     "checkpoint_every",
     "sample_every",
     "evaluate_every",
-    "sampling.seed",
-    "evaluation.seed",
 )
+_SEEDS = ("seed", "sampling.seed", "evaluation.seed")
 _FREE_TEXT = (
     "deterministic",
     "distribution",
@@ -68,6 +66,10 @@ def check(config):
     _require(
         config, "data.channels", lambda value: value in (0, 1, 3), "0, 1 or 3"
     )
+    for field in _SEEDS:
+        _require(
+            config, field, lambda value: 0 <= value < 2**31, "in [0, 2^31)"
+        )
     for field in _BELOW_ONE:
         _require(config, field, lambda value: 0 <= value < 1, "in [0, 1)")
     _require(

@@ -13,7 +13,7 @@ def export(config, workdir):
     """Writes `export/generator/`, which loads with TensorFlow alone.
 
     `serving_default` takes `latents` float32 `(batch, latent_dim)`, `sample`
-    takes `seed` and `count`, int64 scalars; both return `images`, uint8
+    takes `seed` and `count`, int32 scalars; both return `images`, uint8
     `(batch, height, width, channels)`.
 
     Returns:

@@ -35,8 +35,8 @@ class Sampler(tf.Module):
         self.sample = tf.function(
             self._sample,
             input_signature=[
-                tf.TensorSpec((), tf.int64, "seed"),
-                tf.TensorSpec((), tf.int64, "count"),
+                tf.TensorSpec((), tf.int32, "seed"),
+                tf.TensorSpec((), tf.int32, "count"),
             ],
         )
 
@@ -54,7 +54,7 @@ class Sampler(tf.Module):
 
     def many(self, seed, count):
         """Returns what `sample` does as an array, made in parts."""
-        latents = self._latents(tf.constant(seed, tf.int64), count)
+        latents = self._latents(seed, count)
         return np.concatenate(
             [
                 self.images(latents[i : i + _BATCH_SIZE])["images"]
@@ -86,7 +86,7 @@ def _enlargement(image_size):
 
 
 def sample(config, workdir):
-    """Writes `samples/seed_NNNNNNNN.png` and, in full, a `.npy` beside it.
+    """Writes `samples/seed_NNNNNNNN.png`, and the bare pictures as `.npy`.
 
     Returns:
         The path of the grid.

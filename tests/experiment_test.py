@@ -36,6 +36,7 @@ from sngan_tf.errors import UserError
         ("precision", "float8", "one of float32, mixed_bfloat16"),
         ("distribution", "cloud", "distribution=cloud"),
         ("seed", -1, "seed=-1"),
+        ("sampling.seed", 2**31, r"in \[0, 2\^31\)"),
     ],
 )
 def test_value_out_of_range_is_named(tiny_config, field, value, message):

@@ -23,7 +23,7 @@ import numpy as np
 import tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
 sample, serve = (model.signatures[n] for n in ("sample", "serving_default"))
-images = sample(seed=tf.constant(3, tf.int64), count=tf.constant(9, tf.int64))
+images = sample(seed=tf.constant(3), count=tf.constant(9))
 latents = np.load(sys.argv[2])
 served = serve(latents=tf.constant(latents))
 assert set(images) == set(served) == {"images"}
