@@ -112,7 +112,7 @@ class GAN(keras.Model):
 
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
         """Sets the optimizers; other arguments are those of Keras."""
-        super().compile(**kwargs)
+        super().compile(optimizer=None, **kwargs)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
         generator_optimizer.build(self.generator.trainable_variables)
