@@ -292,7 +292,8 @@ def _build(layer, args, kwargs):
     # The wrapper takes `training` whether or not the wrapped layer does.
     kwargs = {name: x for name, x in kwargs.items() if name != "training"}
     layer.build(**_build_shapes(layer, args, kwargs))
-    if not kernels_lib.find_kernels(layer):
+    unbuilt = any(not inner.built for inner in kernels_lib.sublayers(layer))
+    if unbuilt and not kernels_lib.find_kernels(layer):
         # A custom layer without `build` makes its weights when called.
         layer.compute_output_spec(*args, **kwargs)
 
