@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import ops
 
 from sngan_tf.errors import UserError
+from sngan_tf.errors import first_line
 
 _LOGGER = logging.getLogger(__name__)
 _PREFIX = "step"
@@ -70,8 +71,9 @@ class Checkpoints:
                 status = self._checkpoint.restore(path)
                 status.assert_existing_objects_matched()
             except Exception as error:  # readers raise many kinds
-                reason = str(error).strip().splitlines()[0]
-                _LOGGER.warning("%s is damaged, passed over: %s", path, reason)
+                _LOGGER.warning(
+                    "%s is damaged, passed over: %s", path, first_line(error)
+                )
             else:
                 return int(ops.convert_to_numpy(self._gan.step))
         if paths:

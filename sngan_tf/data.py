@@ -16,6 +16,7 @@ from PIL import ImageOps
 
 from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
+from sngan_tf.errors import first_line
 
 _FOLDER = "folder:"
 _EXTENSIONS = frozenset(
@@ -206,7 +207,7 @@ def _load_tfds(name, fit, split, directory, progress):
             "`data.name` must be digits, folder:PATH or the name of a "
             "tensorflow-datasets set"
             + (f" (near: {', '.join(near)})" if near else "")
-            + f". Received: {name} ({_first_line(error)})"
+            + f". Received: {name} ({first_line(error)})"
         ) from error
     features = dict(builder.info.features or {})
     if not isinstance(features.get("image"), tfds.features.Image):
@@ -218,7 +219,7 @@ def _load_tfds(name, fit, split, directory, progress):
         builder.download_and_prepare()
     except Exception as error:
         raise UserError(
-            f"{name} can't be downloaded ({_first_line(error)}); prepare it "
+            f"{name} can't be downloaded ({first_line(error)}); prepare it "
             f"elsewhere and copy it to {builder.data_path}"
         ) from error
     if split not in builder.info.splits:
@@ -264,7 +265,7 @@ def _read(path, fit):
             return fit(ImageOps.exif_transpose(image))
     except Exception as error:  # damaged files raise many kinds
         raise UserError(
-            f"{path} can't be read as a picture: {_first_line(error)}"
+            f"{path} can't be read as a picture: {first_line(error)}"
         ) from error
 
 
@@ -294,7 +295,3 @@ def _bar(items, total, progress):
     return tqdm.tqdm(
         items, "pictures", total, disable=not progress, unit=" pictures"
     )
-
-
-def _first_line(error):
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -16,39 +16,65 @@ from sngan_tf import losses
 from sngan_tf import methods
 from sngan_tf import networks
 from sngan_tf.errors import UserError
+from sngan_tf.errors import as_user_error
 
 _PRECISIONS = ("float32", "mixed_bfloat16")
-_POSITIVE = (
-    "data.image_size",
-    "data.batch_size",
-    "network.width",
-    "network.latent_dim",
-    "discriminator_steps",
-    "updates",
-    "optimizer.learning_rate",
-    "log_every",
-    "keep_checkpoints",
-    "sampling.count",
-    "evaluation.classifier_updates",
+# What each field must be: the rule in words, its test, and the fields.
+_RULES = (
+    (
+        "given",
+        lambda value: True,
+        (
+            "deterministic",
+            "distribution",
+            "data.name",
+            "data.split",
+            "data.directory",
+            "network.name",
+            "method",
+            "loss",
+        ),
+    ),
+    (
+        "positive",
+        lambda value: 0 < value < math.inf,
+        (
+            "data.image_size",
+            "data.batch_size",
+            "network.width",
+            "network.latent_dim",
+            "discriminator_steps",
+            "updates",
+            "optimizer.learning_rate",
+            "log_every",
+            "keep_checkpoints",
+            "sampling.count",
+            "evaluation.classifier_updates",
+        ),
+    ),
+    (
+        "0 or more",
+        lambda value: value >= 0,
+        ("data.shift", "checkpoint_every", "sample_every", "evaluate_every"),
+    ),
+    (
+        "in [0, 2^31)",
+        lambda value: 0 <= value < 2**31,
+        ("seed", "sampling.seed", "evaluation.seed"),
+    ),
+    (
+        "in [0, 1)",
+        lambda value: 0 <= value < 1,
+        ("optimizer.beta_1", "optimizer.beta_2", "average_decay"),
+    ),
+    ("0, 1 or 3", lambda value: value in (0, 1, 3), ("data.channels",)),
+    ("2 or more", lambda value: value >= 2, ("evaluation.samples",)),
+    (
+        f"one of {', '.join(_PRECISIONS)}",
+        lambda value: value in _PRECISIONS,
+        ("precision",),
+    ),
 )
-_NOT_NEGATIVE = (
-    "data.shift",
-    "checkpoint_every",
-    "sample_every",
-    "evaluate_every",
-)
-_SEEDS = ("seed", "sampling.seed", "evaluation.seed")
-_FREE_TEXT = (
-    "deterministic",
-    "distribution",
-    "data.name",
-    "data.split",
-    "data.directory",
-    "network.name",
-    "method",
-    "loss",
-)
-_BELOW_ONE = ("optimizer.beta_1", "optimizer.beta_2", "average_decay")
 
 
 def check(config):
@@ -57,43 +83,16 @@ def check(config):
     Raises:
         UserError: Naming the field, the rule and the value.
     """
-    for field in _FREE_TEXT:
-        _require(config, field, lambda value: True, "given")
-    for field in _POSITIVE:
-        _require(config, field, lambda value: 0 < value < math.inf, "positive")
-    for field in _NOT_NEGATIVE:
-        _require(config, field, lambda value: value >= 0, "0 or more")
-    _require(
-        config, "data.channels", lambda value: value in (0, 1, 3), "0, 1 or 3"
-    )
-    for field in _SEEDS:
-        _require(
-            config, field, lambda value: 0 <= value < 2**31, "in [0, 2^31)"
-        )
-    for field in _BELOW_ONE:
-        _require(config, field, lambda value: 0 <= value < 1, "in [0, 1)")
-    _require(
-        config, "evaluation.samples", lambda value: value >= 2, "2 or more"
-    )
-    _require(
-        config,
-        "precision",
-        lambda value: value in _PRECISIONS,
-        f"one of {', '.join(_PRECISIONS)}",
-    )
+    for rule, holds, fields in _RULES:
+        for field in fields:
+            _require(config, field, holds, rule)
     size = config.data.image_size
-    try:
+    with as_user_error():
         distribution.check(config.distribution)
         losses.get(config.loss)
         methods.get(config.method)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    try:
+    with as_user_error("`data.image_size` or `network.name` don't fit. "):
         networks.check(config.network.name, (size, size, 1))
-    except ValueError as error:
-        raise UserError(
-            f"`data.image_size` or `network.name` don't fit. {error}"
-        ) from error
 
 
 def set_up(config):

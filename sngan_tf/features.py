@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from sngan_tf.errors import UserError
+from sngan_tf.errors import first_line
 
 _LOGGER = logging.getLogger(__name__)
 _VERSION = 1
@@ -134,6 +135,5 @@ def _load(path):
     try:
         return keras.models.load_model(path)
     except Exception as error:  # whatever a damaged file raises
-        reason = str(error).strip().splitlines()[0]
-        _LOGGER.warning("%s is damaged, made anew: %s", path, reason)
+        _LOGGER.warning("%s is damaged, made anew: %s", path, first_line(error))
         return None

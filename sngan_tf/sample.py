@@ -69,10 +69,15 @@ def save_grid(path, images):
     Args:
         path: The PNG to write.
         images: `(count, size, size, channels)`, uint8.
+
+    Returns:
+        The grid, uint8 `(height, width, channels)`.
     """
     factor = _enlargement(images.shape[1])
     enlarged = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    images_lib.save_png(path, images_lib.grid(enlarged, gap=_GAP))
+    grid = images_lib.grid(enlarged, gap=_GAP)
+    images_lib.save_png(path, grid)
+    return grid
 
 
 def first_row(path, image_size):

@@ -14,6 +14,7 @@ from sngan_tf import images as images_lib
 from sngan_tf import sample
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
+from sngan_tf.errors import as_user_error
 from sngan_tf.layers import spectral_normalization
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,7 +40,10 @@ def train(config, workdir):
     workdir.check(config)
     workdir.check_writable()
     strategy = distribution.strategy(config.distribution)
-    _check_batch(config, strategy)
+    with as_user_error():
+        distribution.check_batch_size(
+            config.data.batch_size, strategy.num_replicas_in_sync
+        )
     experiment.set_up(config)
 
     # Load the pictures.
@@ -86,7 +90,9 @@ def train(config, workdir):
                 callbacks.TrainingLog(
                     config.log_every, images_per_update, records.log
                 ),
-                callbacks.Every(config.sample_every, records.grid, True),
+                callbacks.Every(
+                    config.sample_every, records.grid, at_start=True
+                ),
                 callbacks.Every(config.checkpoint_every, checkpoints.save),
                 callbacks.Every(config.evaluate_every, records.evaluate),
             ],
@@ -129,9 +135,9 @@ class _Records:
             self._config.sampling.seed, self._config.sampling.count
         )
         path = self._workdir.samples / f"step_{step:08d}.png"
-        sample.save_grid(path, images)
+        grid = sample.save_grid(path, images)
         with self._writer.as_default(step=step):
-            tf.summary.image("samples", images_lib.read_png(path)[np.newaxis])
+            tf.summary.image("samples", grid[np.newaxis])
 
     def evaluate(self, step):
         if self._evaluation is None:
@@ -156,12 +162,3 @@ class _Records:
         images_lib.save_png(
             self._workdir.samples / "evolution.png", np.concatenate(rows)
         )
-
-
-def _check_batch(config, strategy):
-    try:
-        distribution.check_batch_size(
-            config.data.batch_size, strategy.num_replicas_in_sync
-        )
-    except ValueError as error:
-        raise UserError(str(error)) from error
