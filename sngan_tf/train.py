@@ -15,7 +15,7 @@ from sngan_tf import sample
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
-from sngan_tf.layers import spectral_normalization
+from sngan_tf.layers import spectral_norms
 
 _LOGGER = logging.getLogger(__name__)
 _EVOLUTION_ROWS = 8
@@ -119,7 +119,7 @@ class _Records:
             self._evaluation = evaluate.from_config(config, pictures)
 
     def log(self, row):
-        norms = spectral_normalization.spectral_norms(self._gan.discriminator)
+        norms = spectral_norms.spectral_norms(self._gan.discriminator)
         workdir_lib.append_row(
             self._workdir.train_log, {**row, "spectral_norms": norms}
         )

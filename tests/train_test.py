@@ -7,7 +7,7 @@ from sngan_tf import evaluate
 from sngan_tf import images as images_lib
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
-from sngan_tf.layers import spectral_normalization
+from sngan_tf.layers import spectral_norms
 from sngan_tf.train import train
 
 
@@ -33,7 +33,7 @@ def test_writes_what_the_contract_names(tiny_config, workdir):
             8 * row["steps_per_second"]
         )
     assert rows[-1]["spectral_norms"] == pytest.approx(
-        spectral_normalization.spectral_norms(gan.discriminator)
+        spectral_norms.spectral_norms(gan.discriminator)
     )
 
     grids = sorted(path.name for path in workdir.samples.iterdir())

@@ -23,8 +23,8 @@ def _einsum_output_axes(equation):
     return tuple(i for i, label in enumerate(kernel) if label in output)
 
 
-def _own_kernels(layer):
-    """Returns `{attribute: output axes}` of the layer without its sublayers."""
+def _output_axes(layer):
+    """Returns `{attribute: output axes}` of the kernels it may have itself."""
     if isinstance(layer, _DEPTHWISE):
         return {"kernel": (-2, -1)}
     if isinstance(layer, _SEPARABLE):
@@ -56,8 +56,15 @@ def find_kernels(layer):
     """
     found = {}
     for sublayer in sublayers(layer):
-        for attribute, output_axes in _own_kernels(sublayer).items():
-            variable = getattr(sublayer, attribute, None)
-            if isinstance(variable, keras.Variable):
-                found.setdefault(id(variable), (variable, output_axes))
+        for variable, output_axes in own_kernels(sublayer):
+            found.setdefault(id(variable), (variable, output_axes))
     return list(found.values())
+
+
+def own_kernels(layer):
+    """Returns the kernels of a built layer without those of its sublayers."""
+    found = [
+        (getattr(layer, attribute, None), output_axes)
+        for attribute, output_axes in _output_axes(layer).items()
+    ]
+    return [pair for pair in found if isinstance(pair[0], keras.Variable)]

@@ -314,21 +314,3 @@ def _build_shapes(layer, args, kwargs):
         for name in names
         if given.get(name) is not None
     }
-
-
-def spectral_norms(model):
-    """Returns `{name: sigma(W)}` of every normalised kernel of a model.
-
-    A name is that of the wrapped layer, with the kernel's where it has
-    several.
-    """
-    norms = {}
-    for layer in kernels_lib.sublayers(model):
-        if not isinstance(layer, SpectralNormalization):
-            continue
-        several = len(layer.kernels) > 1
-        for i, kernel in enumerate(layer.kernels):
-            name = kernel.path.removeprefix(f"{layer.name}/")
-            name = name if several else layer.layer.name
-            norms[name] = float(ops.convert_to_numpy(layer._sigma(i)))
-    return norms
