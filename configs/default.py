@@ -22,7 +22,10 @@ def get_config():
     config.data.split = "train"  # Split of a tfds set.
     config.data.directory = ""  # Where tfds keeps data; "": its default.
     config.data.image_size = 32  # Pixels a side.
+    config.data.min_side = 0  # Leave out pictures with a shorter side, bring
+    # the others to this size first; 0 neither.
     config.data.channels = 0  # 1 gray, 3 colour, 0 as the pictures are.
+    config.data.num_classes = 0  # That the data must have; 0 as it has.
     config.data.batch_size = 64  # Real pictures per discriminator update, over
     # all replicas. Not in the paper; 64 in the authors' CNN code.
     config.data.shift = 0  # Largest random shift, in pixels, of real and fake
@@ -30,20 +33,32 @@ def get_config():
 
     # Networks and method.
     config.network = ml_collections.ConfigDict()
-    config.network.name = "cnn"  # Table 3.
+    config.network.name = "cnn"  # Table 3; also resnet (Tables 4-6), and
+    # resnet_concat (6c), resnet_projection, gulrajani_resnet (7),
+    # acgan_resnet (8).
     config.network.width = 1.0  # Factor on all numbers of feature maps.
+    config.network.discriminator_width = 1.0  # A further one on the
+    # discriminator's; 1.5 in Tables 7 and 8.
     config.network.latent_dim = 128  # d_z, section 4.
-    config.method = "spectral_norm"  # spectral_norm, none.
+    config.method = "spectral_norm"  # A row of sngan_tf/methods.py.
+    config.coefficient = 0.0  # Of the method: lambda, c or bound; 0 its own.
+    config.auxiliary = ml_collections.ConfigDict()
+    config.auxiliary.discriminator_weight = 1.0  # Of acgan_resnet's classifier
+    config.auxiliary.generator_weight = 0.1  # loss; as Gulrajani et al. 2017.
     config.loss = "hinge"  # hinge, non_saturating, wasserstein.
 
     # Training: setting C of Table 1.
     config.discriminator_steps = 1  # n_dis.
+    config.generator_batch_size = 1 * config.data.get_ref("batch_size")  # Fake
+    # pictures per generator update, over all replicas.
     config.updates = 100_000  # Section 4.
     config.average_decay = 0.0  # Of the averaged generator, per update; 0 none.
     config.optimizer = ml_collections.ConfigDict()
     config.optimizer.learning_rate = 2e-4  # Adam's alpha.
     config.optimizer.beta_1 = 0.5
     config.optimizer.beta_2 = 0.999
+    config.optimizer.decay_from = -1  # Update from which the rate falls
+    # linearly to 0 at the last; -1 never.
 
     # What is kept of a run; every counts updates, 0 is never.
     config.log_every = 100
@@ -56,6 +71,7 @@ def get_config():
     config.sampling = ml_collections.ConfigDict()
     config.sampling.seed = 0
     config.sampling.count = 100
+    config.sampling.label = -1  # Class of all, if conditional; -1 in turn.
 
     # Scores, by a classifier of the data set's labels.
     config.evaluation = ml_collections.ConfigDict()

@@ -32,10 +32,10 @@ def strategy(name):
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def check_batch_size(batch_size, replicas):
+def check_batch_size(field, batch_size, replicas):
     """Raises a ValueError unless the replicas can share the batch equally."""
     if batch_size % replicas:
         raise ValueError(
-            "`data.batch_size` must be divisible by the number of replicas. "
-            f"Received: data.batch_size={batch_size}, {replicas} replicas"
+            f"`{field}` must be divisible by the number of replicas. "
+            f"Received: {field}={batch_size}, {replicas} replicas"
         )

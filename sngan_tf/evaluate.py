@@ -109,7 +109,7 @@ def evaluate(config, workdir):
     if evaluation is None:
         return []
     step = int(gan.step.numpy())
-    sampler = sample.Sampler(gan.sampling_generator)
+    sampler = sample.Sampler(gan.sampling_generator, gan.num_classes)
     rows = evaluation.generated(sampler, step) + evaluation.real(step)
     workdir.add_scores(rows)
     print(table(rows, evaluation.network.accuracy))

@@ -15,6 +15,7 @@ from sngan_tf import gan
 from sngan_tf import losses
 from sngan_tf import methods
 from sngan_tf import networks
+from sngan_tf import schedules
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
 
@@ -42,8 +43,10 @@ _RULES = (
             "data.image_size",
             "data.batch_size",
             "network.width",
+            "network.discriminator_width",
             "network.latent_dim",
             "discriminator_steps",
+            "generator_batch_size",
             "updates",
             "optimizer.learning_rate",
             "log_every",
@@ -55,7 +58,22 @@ _RULES = (
     (
         "0 or more",
         lambda value: value >= 0,
-        ("data.shift", "checkpoint_every", "sample_every", "evaluate_every"),
+        (
+            "data.min_side",
+            "data.num_classes",
+            "data.shift",
+            "coefficient",
+            "auxiliary.discriminator_weight",
+            "auxiliary.generator_weight",
+            "checkpoint_every",
+            "sample_every",
+            "evaluate_every",
+        ),
+    ),
+    (
+        "-1 or more",
+        lambda value: value >= -1,
+        ("optimizer.decay_from", "sampling.label"),
     ),
     (
         "in [0, 2^31)",
@@ -90,7 +108,14 @@ def check(config):
     with as_user_error():
         distribution.check(config.distribution)
         losses.get(config.loss)
-        methods.get(config.method)
+        methods.check_loss(config.method, config.loss)
+        methods.get(config.method, config.coefficient or None)
+    if config.optimizer.decay_from >= config.updates:
+        raise UserError(
+            "`optimizer.decay_from` must be less than `updates`. Received: "
+            f"optimizer.decay_from={config.optimizer.decay_from}, "
+            f"updates={config.updates}"
+        )
     with as_user_error("`data.image_size` or `network.name` don't fit. "):
         networks.check(config.network.name, (size, size, 1))
 
@@ -113,30 +138,58 @@ def load_pictures(config):
         channels=config.data.channels,
         split=config.data.split,
         directory=config.data.directory or None,
+        min_side=config.data.min_side,
+        num_classes=config.data.num_classes,
+        conditional=is_conditional(config),
         progress=True,
     )
+
+
+def is_conditional(config):
+    """Returns whether the config's networks use labels."""
+    return networks.NETWORKS[config.network.name].conditional
+
+
+def resolve(config, pictures):
+    """Sets the fields that were left for the data to say."""
+    config.data.channels = pictures.images.shape[-1]
+    config.data.num_classes = len(pictures.class_names)
 
 
 def build_gan(config):
     """Returns a compiled `GAN`, its variables under the current strategy.
 
     Args:
-        config: A checked config, its `data.channels` resolved.
+        config: A checked config, resolved.
     """
     size = config.data.image_size
+    method = methods.get(config.method, config.coefficient or None)
+    num_classes = config.data.num_classes if is_conditional(config) else None
+    _check_label(config.sampling.label, num_classes)
     with _dtype_policy(config.precision):
         generator, discriminator = networks.build(
             config.network.name,
             (size, size, config.data.channels),
             latent_dim=config.network.latent_dim,
             width=config.network.width,
-            method=config.method,
+            method=method,
+            num_classes=num_classes,
+            discriminator_width=config.network.discriminator_width,
         )
     model = gan.GAN(
         generator,
         discriminator,
         loss=config.loss,
         discriminator_steps=config.discriminator_steps,
+        generator_batch_size=config.generator_batch_size,
+        num_classes=num_classes,
+        gradient_penalty=(
+            method.coefficient if method.gradient_penalty else 0.0
+        ),
+        auxiliary_weights=(
+            config.auxiliary.discriminator_weight,
+            config.auxiliary.generator_weight,
+        ),
         augmentation=functools.partial(
             augmentation.random_shift, pixels=config.data.shift
         ),
@@ -144,7 +197,10 @@ def build_gan(config):
         seed=config.seed,
     )
     model.compile(
-        generator_optimizer=_adam(config), discriminator_optimizer=_adam(config)
+        generator_optimizer=_adam(config, steps_per_update=1),
+        discriminator_optimizer=_adam(
+            config, steps_per_update=config.discriminator_steps
+        ),
     )
     return model
 
@@ -163,7 +219,12 @@ def restore_gan(config, workdir):
             f"python main.py --mode=train --workdir={workdir.path}"
         )
     set_up(config)
-    config.data.channels = workdir.saved_config()["data"]["channels"]
+    config.data.update(
+        {
+            field: workdir.saved_config()["data"][field]
+            for field in ("channels", "num_classes")
+        }
+    )
     model = build_gan(config)
     checkpoints(config, model, workdir).restore()
     return model
@@ -187,9 +248,26 @@ def _dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def _adam(config):
+def _check_label(label, num_classes):
+    if label >= (num_classes or 0):
+        rule = f"less than {num_classes}" if num_classes else "-1"
+        raise UserError(
+            f"`sampling.label` must be {rule} with these networks and data. "
+            f"Received: sampling.label={label}"
+        )
+
+
+def _adam(config, steps_per_update):
+    learning_rate = config.optimizer.learning_rate
+    if config.optimizer.decay_from >= 0:
+        learning_rate = schedules.LinearDecay(
+            learning_rate,
+            config.optimizer.decay_from,
+            config.updates,
+            steps_per_update,
+        )
     return keras.optimizers.Adam(
-        config.optimizer.learning_rate,
+        learning_rate,
         beta_1=config.optimizer.beta_1,
         beta_2=config.optimizer.beta_2,
     )

@@ -12,21 +12,22 @@ from sngan_tf import sample
 def export(config, workdir):
     """Writes `export/generator/`, which loads with TensorFlow alone.
 
-    `serving_default` takes `latents` float32 `(batch, latent_dim)`, `sample`
-    takes `seed` and `count`, int32 scalars; both return `images`, uint8
-    `(batch, height, width, channels)`.
+    `serving_default` takes `latents` float32 `(batch, latent_dim)`, and
+    `labels` int32 `(batch,)` if conditional; `sample` takes `seed` and
+    `count`, int32 scalars, and makes all classes in turn. Both return
+    `images`, uint8 `(batch, height, width, channels)`.
 
     Returns:
         The folder.
     """
     gan = experiment.restore_gan(config, workdir)
-    save(gan.sampling_generator, workdir.generator)
+    save(gan.sampling_generator, workdir.generator, gan.num_classes)
     return workdir.generator
 
 
-def save(generator, folder):
+def save(generator, folder, num_classes=None):
     """Writes the SavedModel of a generator, replacing one as a whole."""
-    sampler = sample.Sampler(generator)
+    sampler = sample.Sampler(generator, num_classes)
     archive = keras.export.ExportArchive()
     archive.track(generator)
     archive.add_endpoint("serving_default", sampler.images)

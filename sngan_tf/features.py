@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from sngan_tf import cache as cache_lib
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
@@ -43,12 +44,6 @@ class Classifier:
         return self.model.predict(images, batch_size=_BATCH_SIZE, verbose=0)
 
 
-def cache_directory():
-    """Returns `$SNGAN_TF_CACHE`, by default `~/.cache/sngan_tf`."""
-    default = pathlib.Path.home() / ".cache" / "sngan_tf"
-    return pathlib.Path(os.environ.get("SNGAN_TF_CACHE", default))
-
-
 def classifier(pictures, updates, cache=None):
     """Returns the `Classifier` of a data set, trained once and then cached.
 
@@ -58,7 +53,7 @@ def classifier(pictures, updates, cache=None):
     Args:
         pictures: `data.Pictures` with labels.
         updates: Updates to train it for, of 64 pictures each.
-        cache: Folder to keep it in; by default `cache_directory()`.
+        cache: Folder to keep it in; by default `cache.directory()`.
 
     Raises:
         UserError: If the pictures have no labels or fewer than two classes.
@@ -71,7 +66,7 @@ def classifier(pictures, updates, cache=None):
         )
     order = np.random.default_rng(0).permutation(len(pictures))
     held_out, training = np.split(order, [max(1, len(order) // 5)])
-    cache = pathlib.Path(cache or cache_directory())
+    cache = pathlib.Path(cache or cache_lib.directory())
     path = cache / f"classifier-{_key(pictures, updates)}.keras"
     model = _load(path)
     if model is None:

@@ -5,6 +5,11 @@ import tensorflow as tf
 
 from sngan_tf import losses
 from sngan_tf import noise
+from sngan_tf import penalties
+from sngan_tf.layers import kernels
+
+# What is drawn in a step; each has a seed of its own.
+_LATENTS, _AUGMENTATION, _LABELS, _MIX = range(4)
 
 
 @keras.saving.register_keras_serializable("sngan_tf")
@@ -15,15 +20,37 @@ class GAN(keras.Model):
     fresh real images and fresh latents, then one generator update. In a
     discriminator update real and fake images are one batch, so that `u` of
     spectral normalization advances once per update (Algorithm 1); in the
-    generator update the discriminator runs in inference mode and no variable
-    of it changes. (The authors' code advances `u` in every training call.)
+    generator update no variable of the discriminator changes. (The authors'
+    code advances `u` in every training call.) A discriminator with batch
+    normalization sees real and fake images in separate calls, and in the
+    generator update the statistics of the batch, which it does not keep.
+
+    What is minimised is `d_loss`, the adversarial loss, plus `d_penalty`, the
+    gradient penalty and losses of the discriminator's own such as those of
+    regularizers; and `g_loss`. An auxiliary classifier adds
+    `d_classification` and `g_classification`.
 
     Args:
         generator: Model, latents `(batch, latent_dim)` to images
-            `(batch, height, width, channels)` in [-1, 1].
-        discriminator: Model, images to logits `(batch, 1)`.
+            `(batch, height, width, channels)` in [-1, 1]. A conditional one
+            takes labels `(batch,)` as a second input.
+        discriminator: Model, images to logits `(batch, 1)`. A conditional one
+            takes labels as a second input, or has class logits
+            `(batch, num_classes)` of an auxiliary classifier as a second
+            output.
         loss: Name in `losses.LOSSES`.
         discriminator_steps: Discriminator updates per generator update, n_dis.
+        generator_batch_size: Fake images per generator update, over all
+            replicas; None for as many as real ones per discriminator update.
+        num_classes: Number of classes if the generator is conditional, else
+            None. Labels of fake images are uniform over them.
+        gradient_penalty: Factor lambda of the gradient penalty (Eq. 30), 0
+            for none. Between a real and a fake image it is taken with the
+            label of the real one.
+        auxiliary_weights: Factors of the auxiliary classifier's loss, which
+            the discriminator has on real images and the generator on fake
+            ones. The paper does not state them; these are those of the
+            AC-WGAN-GP that it builds on (Gulrajani et al., 2017).
         augmentation: Function `(images, seed) -> images` applied to whatever
             the discriminator sees, real and fake alike, or None.
         average_decay: Decay per update of an exponential moving average of
@@ -32,7 +59,8 @@ class GAN(keras.Model):
             the replica.
 
     Call arguments:
-        latents: `(batch, latent_dim)`, float32. Returns the images of
+        latents: `(batch, latent_dim)`, float32; a conditional GAN takes a
+            pair of latents and labels. Returns the images of
             `sampling_generator` in inference mode.
 
     Raises:
@@ -53,33 +81,32 @@ class GAN(keras.Model):
         discriminator,
         loss="hinge",
         discriminator_steps=1,
+        generator_batch_size=None,
+        num_classes=None,
+        gradient_penalty=0.0,
+        auxiliary_weights=(1.0, 0.1),
         augmentation=None,
         average_decay=0.0,
         seed=0,
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if discriminator_steps < 1:
-            raise ValueError(
-                "`discriminator_steps` must be positive. Received: "
-                f"discriminator_steps={discriminator_steps}"
-            )
-        if not 0 <= average_decay < 1:
-            raise ValueError(
-                "`average_decay` must be in [0, 1). Received: "
-                f"average_decay={average_decay}"
-            )
-        if generator.output_shape != discriminator.input_shape:
-            raise ValueError(
-                "The generator must make what the discriminator takes. "
-                f"Received: output_shape={generator.output_shape}, "
-                f"input_shape={discriminator.input_shape}"
-            )
+        _check_arguments(
+            discriminator_steps,
+            generator_batch_size,
+            gradient_penalty,
+            average_decay,
+        )
+        _check_models(generator, discriminator, num_classes)
         self.generator = generator
         self.discriminator = discriminator
         self.loss_name = loss
         self.adversarial_loss = losses.get(loss)
         self.discriminator_steps = discriminator_steps
+        self.generator_batch_size = generator_batch_size
+        self.num_classes = num_classes
+        self.gradient_penalty = gradient_penalty
+        self.auxiliary_weights = tuple(auxiliary_weights)
         self.augmentation = augmentation
         self.average_decay = average_decay
         self.average_generator = None
@@ -96,14 +123,24 @@ class GAN(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        self.d_loss = keras.metrics.Mean(name="d_loss")
-        self.g_loss = keras.metrics.Mean(name="g_loss")
+        self._has_batch_norm = any(
+            isinstance(layer, keras.layers.BatchNormalization)
+            for layer in kernels.sublayers(discriminator)
+        )
+        names = ["d_loss", "g_loss", "d_penalty"]
+        if len(discriminator.outputs) == 2:
+            names += ["d_classification", "g_classification"]
+        self._means = {name: keras.metrics.Mean(name=name) for name in names}
         # Otherwise Keras calls the model on a batch of images to build it.
         self.built = True
 
     @property
     def latent_dim(self):
-        return self.generator.input_shape[-1]
+        return self.generator.inputs[0].shape[-1]
+
+    @property
+    def metrics(self):
+        return list(self._means.values())
 
     @property
     def sampling_generator(self):
@@ -126,6 +163,10 @@ class GAN(keras.Model):
             "discriminator": serialize(self.discriminator),
             "loss": self.loss_name,
             "discriminator_steps": self.discriminator_steps,
+            "generator_batch_size": self.generator_batch_size,
+            "num_classes": self.num_classes,
+            "gradient_penalty": self.gradient_penalty,
+            "auxiliary_weights": self.auxiliary_weights,
             "augmentation": serialize(self.augmentation),
             "average_decay": self.average_decay,
             "seed": self.seed,
@@ -147,64 +188,156 @@ class GAN(keras.Model):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def call(self, latents):
-        return self.sampling_generator(latents, training=False)
+    def call(self, inputs):
+        return self.sampling_generator(inputs, training=False)
 
     def train_step(self, data):
-        real_images = keras.utils.unpack_x_y_sample_weight(data)[0]
-        for i, batch in enumerate(self._split(real_images)):
-            d_loss = self._discriminator_step(batch, draw=i)
-        g_loss = self._generator_step(
-            tf.shape(batch)[0], draw=self.discriminator_steps
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(data)
+        if self.num_classes and labels is None:
+            raise ValueError(
+                "A conditional GAN needs batches of (images, labels). "
+                "Received: batches of images alone"
+            )
+        for i, real in enumerate(self._split(images, labels)):
+            d_losses = self._discriminator_step(*real, draw=i)
+        g_losses = self._generator_step(
+            self._generator_images(real[0]), draw=self.discriminator_steps
         )
         self._update_average()
         self.step.assign_add(1)
-        self.d_loss.update_state(d_loss)
-        self.g_loss.update_state(g_loss)
-        return {"d_loss": self.d_loss.result(), "g_loss": self.g_loss.result()}
+        for name, loss in (d_losses | g_losses).items():
+            self._means[name].update_state(loss)
+        return {name: mean.result() for name, mean in self._means.items()}
 
-    def _discriminator_step(self, real_images, draw):
-        latents_seed, augmentation_seed = self._seeds(draw)
-        fake_images = self.generator(
-            self._latents(tf.shape(real_images)[0], latents_seed), training=True
-        )
+    def _discriminator_step(self, real_images, real_labels, draw):
+        fake_images, fake_labels = self._fakes(tf.shape(real_images)[0], draw)
+        images = self._augment(tf.concat([real_images, fake_images], 0), draw)
+        labels = None
+        if self.num_classes:
+            labels = tf.concat([real_labels, fake_labels], 0)
         with tf.GradientTape() as tape:
-            images = tf.concat([real_images, fake_images], axis=0)
-            images = self._augment(images, augmentation_seed)
-            logits = self.discriminator(images, training=True)
-            real_logits, fake_logits = tf.split(logits, 2)
-            loss = self.adversarial_loss.discriminator(real_logits, fake_logits)
-            scaled_loss = _share_of_replica(loss)
+            logits, class_logits = self._judge_real_and_fake(images, labels)
+            parts = {
+                "d_loss": self.adversarial_loss.discriminator(
+                    *tf.split(logits, 2)
+                ),
+                # Before another call clears the losses of this one.
+                "d_penalty": sum(self.discriminator.losses, tf.zeros(())),
+            }
+            if self.gradient_penalty:
+                parts["d_penalty"] += self.gradient_penalty * (
+                    self._gradient_penalty(images, labels, draw)
+                )
+            if class_logits is not None:
+                loss = losses.classification_loss(
+                    real_labels, tf.split(class_logits, 2)[0]
+                )
+                parts["d_classification"] = self.auxiliary_weights[0] * loss
+            scaled_loss = _share_of_replica(sum(parts.values()))
         variables = self.discriminator.trainable_variables
         self.discriminator_optimizer.apply_gradients(
             zip(tape.gradient(scaled_loss, variables), variables)
         )
-        return loss
+        return parts
 
     def _generator_step(self, batch_size, draw):
-        latents_seed, augmentation_seed = self._seeds(draw)
-        latents = self._latents(batch_size, latents_seed)
         with tf.GradientTape() as tape:
-            fake_images = self.generator(latents, training=True)
-            images = self._augment(fake_images, augmentation_seed)
-            fake_logits = self.discriminator(images, training=False)
-            loss = self.adversarial_loss.generator(fake_logits)
-            scaled_loss = _share_of_replica(loss)
+            fake_images, labels = self._fakes(batch_size, draw)
+            images = self._augment(fake_images, draw)
+            logits, class_logits = self._judge_unchanged(images, labels)
+            parts = {"g_loss": self.adversarial_loss.generator(logits)}
+            if class_logits is not None:
+                loss = losses.classification_loss(labels, class_logits)
+                parts["g_classification"] = self.auxiliary_weights[1] * loss
+            scaled_loss = _share_of_replica(sum(parts.values()))
         variables = self.generator.trainable_variables
         self.generator_optimizer.apply_gradients(
             zip(tape.gradient(scaled_loss, variables), variables)
         )
-        return loss
+        return parts
 
-    def _split(self, real_images):
-        size = real_images.shape[0]
+    def _fakes(self, batch_size, draw):
+        """Returns `(images, labels)`, labels None if unconditional."""
+        latents = noise.normal(
+            (batch_size, self.latent_dim), self._seed(draw, _LATENTS)
+        )
+        if not self.num_classes:
+            return self.generator(latents, training=True), None
+        labels = noise.integers(
+            (batch_size,), self._seed(draw, _LABELS), 0, self.num_classes - 1
+        )
+        return self.generator([latents, labels], training=True), labels
+
+    def _judge_real_and_fake(self, images, labels):
+        """Returns training logits and class logits, real before fake."""
+        if not self._has_batch_norm:
+            return _pair(
+                self.discriminator(self._inputs(images, labels), training=True)
+            )
+        halves = zip(tf.split(images, 2), _split_or_none(labels, 2))
+        outputs = [
+            self.discriminator(self._inputs(*half), training=True)
+            for half in halves
+        ]
+        return _pair(
+            tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), *outputs)
+        )
+
+    def _judge_unchanged(self, images, labels):
+        """Returns logits and class logits, changing no variable."""
+        inputs = self._inputs(images, labels)
+        if not self._has_batch_norm:
+            return _pair(self.discriminator(inputs, training=False))
+        outputs, _ = self.discriminator.stateless_call(
+            [v.value for v in self.discriminator.trainable_variables],
+            [v.value for v in self.discriminator.non_trainable_variables],
+            inputs,
+            training=True,
+        )
+        return _pair(outputs)
+
+    def _gradient_penalty(self, images, labels, draw):
+        real_images, fake_images = tf.split(images, 2)
+        mix = noise.uniform(
+            (tf.shape(real_images)[0], 1, 1, 1), self._seed(draw, _MIX)
+        )
+        images = penalties.interpolate(real_images, fake_images, mix)
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits, _ = self._judge_unchanged(
+                images, _split_or_none(labels, 2)[0]
+            )
+        return penalties.gradient_penalty(tape.gradient(logits, images))
+
+    def _inputs(self, images, labels):
+        takes_labels = len(self.discriminator.inputs) == 2
+        return [images, labels] if takes_labels else images
+
+    def _split(self, images, labels):
+        size = images.shape[0]
         if size is not None and size % self.discriminator_steps:
             raise ValueError(
                 "The images of a batch must be divisible by "
                 "`discriminator_steps`, whose updates share them. Received: "
                 f"{size} images, discriminator_steps={self.discriminator_steps}"
             )
-        return tf.split(real_images, self.discriminator_steps)
+        return zip(
+            tf.split(images, self.discriminator_steps),
+            _split_or_none(labels, self.discriminator_steps),
+        )
+
+    def _generator_images(self, real_images):
+        """Returns the number of fake images of a replica's generator step."""
+        if self.generator_batch_size is None:
+            return tf.shape(real_images)[0]
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if self.generator_batch_size % replicas:
+            raise ValueError(
+                "`generator_batch_size` must be divisible by the number of "
+                "replicas. Received: generator_batch_size="
+                f"{self.generator_batch_size}, {replicas} replicas"
+            )
+        return self.generator_batch_size // replicas
 
     def _update_average(self):
         if not self.average_decay:
@@ -213,19 +346,75 @@ class GAN(keras.Model):
         for average, weight in pairs:
             average.assign_add((1 - self.average_decay) * (weight - average))
 
-    def _augment(self, images, seed):
-        return self.augmentation(images, seed) if self.augmentation else images
+    def _augment(self, images, draw):
+        if not self.augmentation:
+            return images
+        return self.augmentation(images, self._seed(draw, _AUGMENTATION))
 
-    def _latents(self, batch_size, seed):
-        return noise.normal((batch_size, self.latent_dim), seed)
-
-    def _seeds(self, draw):
-        """Returns two seeds, functions of `(seed, step, replica, draw)`."""
+    def _seed(self, draw, purpose):
+        """Returns a seed, a function of (seed, step, replica, draw, purpose)."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        seed = (self.seed, self.step.value, replica, draw)
-        return noise.fold_in(*seed, 0), noise.fold_in(*seed, 1)
+        return noise.fold_in(self.seed, self.step.value, replica, draw, purpose)
 
 
 def _share_of_replica(loss):
     # The optimizers sum gradients over replicas; a mean is meant.
     return loss / tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def _pair(outputs):
+    """Returns `(logits, class_logits)`, the latter None if there are none."""
+    return outputs if isinstance(outputs, (list, tuple)) else (outputs, None)
+
+
+def _split_or_none(labels, parts):
+    return [None] * parts if labels is None else tf.split(labels, parts)
+
+
+def _check_arguments(
+    discriminator_steps, generator_batch_size, gradient_penalty, average_decay
+):
+    if discriminator_steps < 1:
+        raise ValueError(
+            "`discriminator_steps` must be positive. Received: "
+            f"discriminator_steps={discriminator_steps}"
+        )
+    if generator_batch_size is not None and generator_batch_size < 1:
+        raise ValueError(
+            "`generator_batch_size` must be positive. Received: "
+            f"generator_batch_size={generator_batch_size}"
+        )
+    if not 0 <= gradient_penalty < float("inf"):
+        raise ValueError(
+            "`gradient_penalty` must be 0 or more and finite. Received: "
+            f"gradient_penalty={gradient_penalty}"
+        )
+    if not 0 <= average_decay < 1:
+        raise ValueError(
+            "`average_decay` must be in [0, 1). Received: "
+            f"average_decay={average_decay}"
+        )
+
+
+def _check_models(generator, discriminator, num_classes):
+    made, taken = generator.outputs[0].shape, discriminator.inputs[0].shape
+    if made != taken:
+        raise ValueError(
+            "The generator must make what the discriminator takes. "
+            f"Received: images of shape {made}, {taken}"
+        )
+    conditional = len(generator.inputs) == 2
+    if conditional != bool(num_classes):
+        raise ValueError(
+            "`num_classes` must be given if the generator takes labels, and "
+            f"only then. Received: num_classes={num_classes}, a generator of "
+            f"{len(generator.inputs)} inputs"
+        )
+    uses_labels = len(discriminator.inputs) + len(discriminator.outputs) > 2
+    if conditional != uses_labels:
+        raise ValueError(
+            "Generator and discriminator must both be conditional, or neither. "
+            f"Received: {len(generator.inputs)} inputs of the generator, "
+            f"{len(discriminator.inputs)} inputs and "
+            f"{len(discriminator.outputs)} outputs of the discriminator"
+        )

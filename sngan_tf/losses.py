@@ -58,6 +58,20 @@ def wasserstein_generator_loss(fake_logits):
     return -ops.mean(_float32(fake_logits))
 
 
+def classification_loss(labels, class_logits):
+    """Mean cross-entropy of an auxiliary classifier (Table 8).
+
+    Args:
+        labels: Integers `(batch,)`.
+        class_logits: `(batch, num_classes)`.
+    """
+    return ops.mean(
+        ops.sparse_categorical_crossentropy(
+            labels, _float32(class_logits), from_logits=True
+        )
+    )
+
+
 LOSSES = {
     "hinge": Loss(hinge_discriminator_loss, hinge_generator_loss),
     "non_saturating": Loss(

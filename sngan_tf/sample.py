@@ -18,20 +18,20 @@ class Sampler(tf.Module):
     One graph for all of them, so that a served picture is the trained one.
 
     Args:
-        generator: Keras model, latents `(batch, latent_dim)` to images in
-            [-1, 1].
+        generator: Keras model, latents `(batch, latent_dim)`, and labels
+            `(batch,)` if conditional, to images in [-1, 1].
+        num_classes: Number of classes of a conditional generator, else None.
     """
 
-    def __init__(self, generator):
+    def __init__(self, generator, num_classes=None):
         super().__init__()
         self.generator = generator
-        self.latent_dim = generator.input_shape[-1]
-        self.images = tf.function(
-            self._images,
-            input_signature=[
-                tf.TensorSpec((None, self.latent_dim), tf.float32, "latents")
-            ],
-        )
+        self.num_classes = num_classes
+        self.latent_dim = generator.inputs[0].shape[-1]
+        inputs = [tf.TensorSpec((None, self.latent_dim), tf.float32, "latents")]
+        if num_classes:
+            inputs.append(tf.TensorSpec((None,), tf.int32, "labels"))
+        self.images = tf.function(self._images, input_signature=inputs)
         self.sample = tf.function(
             self._sample,
             input_signature=[
@@ -40,27 +40,45 @@ class Sampler(tf.Module):
             ],
         )
 
-    def _images(self, latents):
-        """`latents` to `{"images": uint8 (batch, height, width, channels)}`."""
-        images = self.generator(latents, training=False)
+    def _images(self, *inputs):
+        """`latents, [labels]` to `{"images": uint8 (batch, height, ...)}`."""
+        inputs = list(inputs) if self.num_classes else inputs[0]
+        images = self.generator(inputs, training=False)
         return {"images": images_lib.to_uint8(images)}
 
     def _sample(self, seed, count):
-        """`count` pictures, a function of `seed` alone, as `_images`."""
-        return self.images(self._latents(seed, count))
+        """`count` pictures, a function of `seed`, of all classes in turn."""
+        return self.images(*self._inputs(seed, count))
 
-    def _latents(self, seed, count):
-        return noise.normal((count, self.latent_dim), noise.fold_in(seed))
+    def _inputs(self, seed, count, label=None):
+        latents = noise.normal((count, self.latent_dim), noise.fold_in(seed))
+        if not self.num_classes:
+            return (latents,)
+        if label is None:
+            return latents, tf.range(count) % self.num_classes
+        return latents, tf.fill((count,), label)
 
-    def many(self, seed, count):
-        """Returns what `sample` does as an array, made in parts."""
-        latents = self._latents(seed, count)
+    def many(self, seed, count, label=None):
+        """Returns what `sample` does as an array, made in parts.
+
+        Args:
+            seed: Integer that the pictures are a function of.
+            count: How many.
+            label: Class of all, of a conditional generator; None for all
+                classes in turn.
+        """
+        inputs = self._inputs(seed, count, label)
         return np.concatenate(
             [
-                self.images(latents[i : i + _BATCH_SIZE])["images"]
+                self.images(*(x[i : i + _BATCH_SIZE] for x in inputs))["images"]
                 for i in range(0, count, _BATCH_SIZE)
             ]
         )
+
+    def grid(self, sampling):
+        """Returns the pictures of a config's `sampling` section."""
+        label = None if sampling.label < 0 else sampling.label
+        return self.many(sampling.seed, sampling.count, label)
 
 
 def save_grid(path, images):
@@ -97,9 +115,8 @@ def sample(config, workdir):
         The path of the grid.
     """
     gan = experiment.restore_gan(config, workdir)
-    images = Sampler(gan.sampling_generator).many(
-        config.sampling.seed, config.sampling.count
-    )
+    sampler = Sampler(gan.sampling_generator, gan.num_classes)
+    images = sampler.grid(config.sampling)
     path = workdir.samples / f"seed_{config.sampling.seed:08d}.png"
     save_grid(path, images)
     np.save(path.with_suffix(".npy"), images)

@@ -41,9 +41,13 @@ def train(config, workdir):
     workdir.check_writable()
     strategy = distribution.strategy(config.distribution)
     with as_user_error():
-        distribution.check_batch_size(
-            config.data.batch_size, strategy.num_replicas_in_sync
-        )
+        for field, size in (
+            ("data.batch_size", config.data.batch_size),
+            ("generator_batch_size", config.generator_batch_size),
+        ):
+            distribution.check_batch_size(
+                field, size, strategy.num_replicas_in_sync
+            )
     experiment.set_up(config)
 
     # Load the pictures.
@@ -58,7 +62,7 @@ def train(config, workdir):
         )
     _LOGGER.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
 
-    config.data.channels = pictures.images.shape[-1]
+    experiment.resolve(config, pictures)
 
     # Build the GAN and go back to its last checkpoint.
     workdir.prepare(config)
@@ -78,7 +82,11 @@ def train(config, workdir):
     try:
         gan.fit(
             data.training_batches(
-                pictures, images_per_update, seed=config.seed, start=start
+                pictures,
+                images_per_update,
+                seed=config.seed,
+                start=start,
+                with_labels=experiment.is_conditional(config),
             ),
             epochs=1,
             steps_per_epoch=config.updates - start,
@@ -112,7 +120,7 @@ class _Records:
         self._config = config
         self._workdir = workdir
         self._gan = gan
-        self._sampler = sample.Sampler(gan.sampling_generator)
+        self._sampler = sample.Sampler(gan.sampling_generator, gan.num_classes)
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
         self._evaluation = None
         if config.evaluate_every:
@@ -131,9 +139,7 @@ class _Records:
 
     def grid(self, step):
         """The same latents at every step, so that one sees them evolve."""
-        images = self._sampler.many(
-            self._config.sampling.seed, self._config.sampling.count
-        )
+        images = self._sampler.grid(self._config.sampling)
         path = self._workdir.samples / f"step_{step:08d}.png"
         grid = sample.save_grid(path, images)
         with self._writer.as_default(step=step):

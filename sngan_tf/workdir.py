@@ -23,6 +23,8 @@ _FREE = frozenset(
         "keep_checkpoints",
     )
 )
+# Fields whose 0, "as the data are", was resolved when the run began.
+_RESOLVED = ("data.channels", "data.num_classes")
 _FREE_SECTIONS = ("evaluation.", "sampling.")
 
 
@@ -53,14 +55,20 @@ class Workdir:
             return
         saved = _flat(self.saved_config())
         given = _flat(_plain(config))
-        if not given["data.channels"]:
-            # "As the pictures are" was resolved when the run began.
-            given["data.channels"] = saved.get("data.channels")
+        for field in _RESOLVED:
+            if not given[field]:
+                given[field] = saved.get(field)
         differing = [
             f"{field} (saved {saved.get(field)!r}, given {given.get(field)!r})"
             for field in sorted(saved.keys() | given.keys())
             if saved.get(field) != given.get(field) and not _is_free(field)
         ]
+        decay_from = given["optimizer.decay_from"]
+        if decay_from >= 0 and saved.get("updates") != given["updates"]:
+            differing.append(
+                f"updates (saved {saved.get('updates')}, given "
+                f"{given['updates']}), to which the learning rate decays"
+            )
         if differing:
             raise UserError(
                 f"{self.path} holds a run of another config; give another "

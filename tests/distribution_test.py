@@ -49,6 +49,6 @@ def test_unknown_name_is_an_error(function):
 
 
 def test_batch_must_be_shared_equally():
-    distribution.check_batch_size(6, 3)
+    distribution.check_batch_size("data.batch_size", 6, 3)
     with pytest.raises(ValueError, match="batch_size=6, 4 replicas"):
-        distribution.check_batch_size(6, 4)
+        distribution.check_batch_size("data.batch_size", 6, 4)

@@ -4,6 +4,7 @@ import pathlib
 import numpy as np
 import pytest
 
+from sngan_tf import cache
 from sngan_tf import data
 from sngan_tf import features
 from sngan_tf.errors import UserError
@@ -140,7 +141,7 @@ def test_cache_is_where_the_environment_says(tmp_path, trainings, monkeypatch):
 def test_default_cache_is_in_the_home(monkeypatch):
     monkeypatch.delenv("SNGAN_TF_CACHE", raising=False)
     home = pathlib.Path.home()
-    assert features.cache_directory() == home / ".cache" / "sngan_tf"
+    assert cache.directory() == home / ".cache" / "sngan_tf"
 
 
 def test_labels_are_required(tmp_path, untrainable):

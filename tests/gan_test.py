@@ -282,7 +282,7 @@ def test_bad_arguments_name_themselves(arguments, message):
 def test_mismatched_networks_are_refused():
     generator, _ = networks.build("cnn", (8, 8, 1), width=1 / 32)
     _, discriminator = networks.build("cnn", (16, 16, 1), width=1 / 32)
-    with pytest.raises(ValueError, match="output_shape"):
+    with pytest.raises(ValueError, match="images of shape"):
         GAN(generator, discriminator)
 
 

@@ -11,7 +11,17 @@ PACKAGE = pathlib.Path(sngan_tf.__file__).parent
 
 # A module imports from lines above its own only.
 LADDER = (
-    ("errors", "noise", "layers", "losses", "distribution", "tfgan"),
+    (
+        "errors",
+        "noise",
+        "cache",
+        "layers",
+        "losses",
+        "penalties",
+        "schedules",
+        "distribution",
+        "tfgan",
+    ),
     ("images", "augmentation", "methods", "metrics", "features"),
     ("networks", "data", "workdir"),
     ("gan",),
@@ -70,9 +80,14 @@ def test_nothing_knows_configs_or_the_command(name):
     assert packages_of(name) & {"configs", "main", "absl"} == set()
 
 
-@pytest.mark.parametrize("name", ["layers", "losses"])
-def test_layers_and_losses_run_on_any_backend(name):
+@pytest.mark.parametrize("name", ["losses", "penalties", "schedules"])
+def test_leaves_run_on_any_backend(name):
     assert packages_of(name) == {"keras"}
+
+
+@pytest.mark.parametrize("name", ["layers", "methods", "networks"])
+def test_layers_and_networks_run_on_any_backend(name):
+    assert packages_of(name) <= {"keras", "numpy"}
 
 
 def test_package_itself_imports_layers_alone():

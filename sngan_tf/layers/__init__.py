@@ -1,6 +1,21 @@
 """Keras layers on `keras.ops` alone: they run on any Keras backend."""
 
+from sngan_tf.layers.conditional_batch_normalization import (
+    ConditionalBatchNormalization,
+)
 from sngan_tf.layers.folding import fold
 from sngan_tf.layers.spectral_normalization import SpectralNormalization
+from sngan_tf.layers.spectral_norms import spectral_norms
+from sngan_tf.layers.spectral_regularization import SpectralRegularization
+from sngan_tf.layers.weight_normalization import FrobeniusNormalization
+from sngan_tf.layers.weight_normalization import WeightNormalization
 
-__all__ = ["SpectralNormalization", "fold"]
+__all__ = [
+    "ConditionalBatchNormalization",
+    "FrobeniusNormalization",
+    "SpectralNormalization",
+    "SpectralRegularization",
+    "WeightNormalization",
+    "fold",
+    "spectral_norms",
+]

@@ -3,15 +3,17 @@
 import keras
 from keras import ops
 
-from sngan_tf.layers import spectral_normalization
+from sngan_tf.layers import kernel_normalization
 
 
 def fold(model):
-    """Returns the same model of plain layers that hold `bound * W / sigma(W)`.
+    """Returns the same model of plain layers that hold normalised kernels.
+
+    A kernel is `bound * W / sigma(W)`, or what another normalization makes.
 
     Args:
-        model: A built Functional or Sequential model, or one
-            `SpectralNormalization` layer.
+        model: A built Functional or Sequential model, or one normalised
+            layer (`SpectralNormalization`, `WeightNormalization`, ...).
 
     Returns:
         A new model (or layer) with equal inference outputs and no wrapper and
@@ -26,7 +28,7 @@ def fold(model):
         raise ValueError(
             f"The model to fold must be built. Received: {model.name}"
         )
-    if isinstance(model, spectral_normalization.SpectralNormalization):
+    if isinstance(model, kernel_normalization.KernelNormalization):
         folded = _plain_layer(model)
         folded.build_from_config(model.layer.get_build_config())
         folded.set_weights(_folded_weights(model))
@@ -41,7 +43,7 @@ def fold(model):
     def clone_layer(layer):
         if not isinstance(layer, keras.Layer):  # An operation of `keras.ops`.
             return type(layer).from_config(layer.get_config())
-        if isinstance(layer, spectral_normalization.SpectralNormalization):
+        if isinstance(layer, kernel_normalization.KernelNormalization):
             clone = _plain_layer(layer)
         else:
             _check_no_wrapper_inside(layer)
@@ -63,7 +65,7 @@ def _plain_layer(wrapper):
 
 
 def _folded_weights(layer):
-    if not isinstance(layer, spectral_normalization.SpectralNormalization):
+    if not isinstance(layer, kernel_normalization.KernelNormalization):
         return layer.get_weights()
     normalized = layer.normalized_kernel()
     if len(layer.kernels) == 1:
@@ -80,7 +82,7 @@ def _folded_weights(layer):
 
 def _check_no_wrapper_inside(layer):
     for sublayer in layer._flatten_layers(include_self=False):
-        if isinstance(sublayer, spectral_normalization.SpectralNormalization):
+        if isinstance(sublayer, kernel_normalization.KernelNormalization):
             raise ValueError(
                 "Only Functional and Sequential models can be folded. "
                 f"Received: '{sublayer.name}' inside {type(layer).__name__} "

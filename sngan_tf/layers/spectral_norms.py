@@ -3,9 +3,9 @@
 import numpy as np
 from keras import ops
 
+from sngan_tf.layers import kernel_normalization
 from sngan_tf.layers import kernels as kernels_lib
 from sngan_tf.layers import power_iteration
-from sngan_tf.layers import spectral_normalization
 
 
 def spectral_norms(model):
@@ -21,7 +21,7 @@ def spectral_norms(model):
     normalized = {}
     norms = {}
     for layer in kernels_lib.sublayers(model):
-        if isinstance(layer, spectral_normalization.SpectralNormalization):
+        if isinstance(layer, kernel_normalization.KernelNormalization):
             values = layer.normalized_kernel()
             values = [values] if len(layer.kernels) == 1 else values
             for kernel, value in zip(layer.kernels, values):

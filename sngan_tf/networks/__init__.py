@@ -1,9 +1,50 @@
 """Generators and discriminators of the paper, by name."""
 
+import dataclasses
+import functools
+from collections.abc import Callable
+
 from sngan_tf import methods
 from sngan_tf.networks import cnn
+from sngan_tf.networks import resnet
 
-NETWORKS = {"cnn": cnn}
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A pair of networks.
+
+    Attributes:
+        generator: `(image_shape, latent_dim, width, [num_classes])` to a model.
+        discriminator: `(image_shape, width, method, [num_classes])` to a model.
+        check_image_shape: Raises a ValueError on a shape they can't take.
+        conditional: Whether they use labels, and take `num_classes`.
+    """
+
+    generator: Callable
+    discriminator: Callable
+    check_image_shape: Callable
+    conditional: bool = False
+
+
+def _resnet(conditioning=None, stacks=resnet.STACKS):
+    return Network(
+        functools.partial(resnet.generator, stacks=stacks),
+        functools.partial(
+            resnet.discriminator, conditioning=conditioning, stacks=stacks
+        ),
+        functools.partial(resnet.check_image_shape, stacks=stacks),
+        conditional=conditioning is not None,
+    )
+
+
+NETWORKS = {
+    "cnn": Network(cnn.generator, cnn.discriminator, cnn.check_image_shape),
+    "resnet": _resnet(),
+    "resnet_concat": _resnet("concat"),
+    "resnet_projection": _resnet("projection"),
+    "gulrajani_resnet": _resnet(stacks=resnet.GULRAJANI),
+    "acgan_resnet": _resnet("auxiliary_classifier", resnet.GULRAJANI),
+}
 
 
 def build(
@@ -13,49 +54,83 @@ def build(
     width=1.0,
     method="spectral_norm",
     num_classes=None,
+    discriminator_width=1.0,
 ):
     """Builds a generator and a discriminator.
 
+    | name | networks | picture sizes |
+    |---|---|---|
+    | `cnn` | Table 3 | divisible by 8 |
+    | `resnet` | Tables 4, 5 and 6a-b | 32, 48, 64, 128 |
+    | `resnet_concat` | Table 6c, conditional | the same |
+    | `resnet_projection` | projection discriminator, conditional | the same |
+    | `gulrajani_resnet` | Table 7 | 32 |
+    | `acgan_resnet` | Table 8, conditional | 32 |
+
+    The paper and the authors' code have `resnet_concat` at 128 pixels and
+    `resnet_projection` at 32, 64 and 128; at other sizes they are the same
+    change to the network of that size.
+
     Args:
-        name: `"cnn"`, the networks of Table 3.
+        name: A key of `NETWORKS`, as above.
         image_shape: `(height, width, channels)` of the pictures.
         latent_dim: Size of the latents, d_z.
         width: Factor on every number of feature maps.
-        method: A row of `methods.METHODS`, applied to the discriminator.
-        num_classes: Must be None: these networks are unconditional.
+        method: A row of `methods.METHODS`, or a `methods.Method`, applied to
+            the discriminator.
+        num_classes: Number of classes for conditional networks, else None.
+        discriminator_width: A further factor on the discriminator's maps;
+            1.5 in rows of Tables 7 and 8.
 
     Returns:
         `(generator, discriminator)`, two Keras models: latents
         `(batch, latent_dim)` to images in [-1, 1], and images to logits
-        `(batch, 1)`.
+        `(batch, 1)`. Conditional generators, and discriminators with
+        concatenation or projection, take int32 labels `(batch,)` as a second
+        input; one with an auxiliary classifier has class logits
+        `(batch, num_classes)` as a second output.
 
     Raises:
         ValueError: On an unknown name or method, or sizes out of range.
     """
-    check(name, image_shape, latent_dim, width, num_classes)
-    wrapper = methods.get(method).wrapper
-    module = NETWORKS[name]
+    check(name, image_shape, latent_dim, width, discriminator_width)
+    method = methods.get(method)
+    network = NETWORKS[name]
+    if network.conditional != (num_classes is not None):
+        rule = "given" if network.conditional else "None"
+        raise ValueError(
+            f"`num_classes` must be {rule} for the network {name}. "
+            f"Received: num_classes={num_classes}"
+        )
+    classes = {}
+    if network.conditional:
+        if num_classes < 2:
+            raise ValueError(
+                "`num_classes` must be 2 or more. "
+                f"Received: num_classes={num_classes}"
+            )
+        classes["num_classes"] = num_classes
     return (
-        module.generator(image_shape, latent_dim, width),
-        module.discriminator(image_shape, width, wrapper),
+        network.generator(image_shape, latent_dim, width, **classes),
+        network.discriminator(
+            image_shape, width * discriminator_width, method, **classes
+        ),
     )
 
 
-def check(name, image_shape, latent_dim=128, width=1.0, num_classes=None):
-    """Raises the ValueErrors of `build` without building anything."""
+def check(
+    name, image_shape, latent_dim=128, width=1.0, discriminator_width=1.0
+):
+    """Raises the ValueErrors of `build` that need no number of classes."""
     if name not in NETWORKS:
         raise ValueError(
             f"`name` must be one of {', '.join(NETWORKS)}. "
             f"Received: name={name}"
         )
-    if latent_dim < 1 or width <= 0:
+    if latent_dim < 1 or width <= 0 or discriminator_width <= 0:
         raise ValueError(
-            "`latent_dim` and `width` must be positive. Received: "
-            f"latent_dim={latent_dim}, width={width}"
-        )
-    if num_classes is not None:
-        raise ValueError(
-            f"The {name} networks are unconditional: `num_classes` must be "
-            f"None. Received: num_classes={num_classes}"
+            "`latent_dim`, `width` and `discriminator_width` must be positive. "
+            f"Received: latent_dim={latent_dim}, width={width}, "
+            f"discriminator_width={discriminator_width}"
         )
     NETWORKS[name].check_image_shape(image_shape)

@@ -4,9 +4,9 @@ import keras
 from keras import initializers
 from keras import layers
 
-# Neither is stated in the paper; these are Chainer's defaults, which the
-# authors' code runs with. Keras counts the decay as `momentum`.
-_BATCH_NORM = {"momentum": 0.9, "epsilon": 2e-5}
+from sngan_tf import methods
+from sngan_tf.networks import blocks
+
 _LEAKY_SLOPE = 0.1
 _DOWNSAMPLING = 8
 
@@ -38,7 +38,7 @@ def generator(image_shape, latent_dim=128, width=1.0):
     base = (
         height // _DOWNSAMPLING,
         image_width // _DOWNSAMPLING,
-        _maps(512, width),
+        blocks.maps(512, width),
     )
     latents = keras.Input((latent_dim,), name="latents")
     x = layers.Dense(
@@ -47,14 +47,16 @@ def generator(image_shape, latent_dim=128, width=1.0):
     x = layers.Reshape(base, name="reshape")(x)
     for i, maps in enumerate((256, 128, 64), start=1):
         x = layers.Conv2DTranspose(
-            _maps(maps, width),
+            blocks.maps(maps, width),
             4,
             strides=2,
             padding="same",
             kernel_initializer=_init(),
             name=f"deconv_{i}",
         )(x)
-        x = layers.BatchNormalization(**_BATCH_NORM, name=f"batch_norm_{i}")(x)
+        x = layers.BatchNormalization(
+            **blocks.BATCH_NORM, name=f"batch_norm_{i}"
+        )(x)
         x = layers.ReLU(name=f"relu_{i}")(x)
     x = layers.Conv2D(
         channels, 3, padding="same", kernel_initializer=_init(), name="conv"
@@ -64,19 +66,20 @@ def generator(image_shape, latent_dim=128, width=1.0):
     return keras.Model(latents, images, name="generator")
 
 
-def discriminator(image_shape, width=1.0, wrapper=None):
+def discriminator(image_shape, width=1.0, method="none"):
     """Builds the discriminator of Table 3b.
 
     Images `(batch, height, width, channels)` in [-1, 1] in, float32 logits
-    `(batch, 1)` out.
+    `(batch, 1)` out. A method that normalises feature maps does so after
+    every convolution but the first, as the authors' code does for batch norm.
 
     Args:
         image_shape: `(height, width, channels)`, sides divisible by 8.
         width: Factor on every number of feature maps.
-        wrapper: Function applied to every layer with weights, or None.
+        method: A row of `methods.METHODS`, or a `Method`.
     """
     check_image_shape(image_shape)
-    wrap = wrapper or (lambda layer, name: layer)
+    method = methods.get(method)
     images = keras.Input(image_shape, name="images")
     x = images
     stages = (
@@ -90,24 +93,22 @@ def discriminator(image_shape, width=1.0, wrapper=None):
     )
     for i, (maps, kernel_size) in enumerate(stages, start=1):
         conv = layers.Conv2D(
-            _maps(maps, width),
+            blocks.maps(maps, width),
             kernel_size,
             strides=1 if kernel_size == 3 else 2,
             padding="same",
             kernel_initializer=_init(),
             name=f"conv_{i}",
         )
-        x = wrap(conv, name=f"normalized_conv_{i}")(x)
+        x = method.wrap(conv)(x)
+        if i > 1:
+            x = method.normalize(x, f"norm_{i}")
         x = layers.LeakyReLU(_LEAKY_SLOPE, name=f"leaky_relu_{i}")(x)
     x = layers.Flatten(name="flatten")(x)
     dense = layers.Dense(1, kernel_initializer=_init(), name="dense")
-    x = wrap(dense, name="normalized_dense")(x)
+    x = method.wrap(dense)(x)
     logits = layers.Activation("linear", dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name="discriminator")
-
-
-def _maps(maps, width):
-    return max(1, round(maps * width))
 
 
 def _init():

@@ -1,0 +1,222 @@
+"""What all normalizations of kernels share: a layer called on W / divisor."""
+
+import inspect
+
+import keras
+from keras import ops
+
+from sngan_tf.layers import kernels as kernels_lib
+
+_HALF = ("float16", "bfloat16")
+
+
+class KernelNormalization(keras.layers.Wrapper):
+    """Calls a layer with `bound * W / divisor(W)` in the place of W.
+
+    The layer's own kernel stays the trainable, un-normalised W and is never
+    assigned; the divisor is part of the graph, so that the gradient is that
+    of the quotient. Subclasses say what divides, in `_divisor`.
+
+    W and the divisor are float32 under every dtype policy: a wrapped layer of
+    a pure half-precision policy is given the mixed one, and only the quotient
+    is cast.
+
+    Args:
+        layer: Any Keras layer with kernels, or made of such layers.
+        learn_scale: If true, a trainable scalar `gamma` for each kernel takes
+            the place of `bound` (Appendix E, Eq. 32). It starts at the root
+            mean square of the divisor, so that the kernel's Frobenius norm,
+            and under one divisor a kernel the layer too, starts unchanged.
+        **kwargs: `name` and `trainable`. `dtype` is accepted and has no
+            effect: the wrapped layer's own policy decides.
+
+    Call arguments: those of the wrapped layer.
+
+    Raises:
+        ValueError: On a layer without kernels or with half-precision ones,
+            and on a layer that is normalised already.
+    """
+
+    bound = 1.0
+
+    def __init__(self, layer, learn_scale=False, **kwargs):
+        # The wrapper reads W outside every autocast scope, so it is float32
+        # itself and casts no inputs; the wrapped layer does its own casting.
+        super().__init__(layer, **{**kwargs, "dtype": "float32"})
+        self.autocast = False
+        self.supports_masking = layer.supports_masking
+        self.learn_scale = bool(learn_scale)
+        for sublayer in kernels_lib.sublayers(layer):
+            if isinstance(sublayer, KernelNormalization):
+                raise ValueError(
+                    "The layer to wrap must not be normalised already. "
+                    f"Received: layer={layer.name}"
+                )
+            if not sublayer.built and sublayer.variable_dtype in _HALF:
+                sublayer.dtype_policy = f"mixed_{sublayer.variable_dtype}"
+
+    def __call__(self, *args, **kwargs):
+        # Keras hands `build` the shape of the first input alone, which is
+        # not enough for layers of several inputs such as attention.
+        if not self.layer.built:
+            with keras.name_scope(self.name, caller=self):
+                _build(self.layer, args, kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def build(self, input_shape=None):
+        super().build(input_shape)
+        found = kernels_lib.find_kernels(self.layer)
+        if not found:
+            raise ValueError(
+                "The layer to wrap must have a kernel to normalise. "
+                f"Received: {type(self.layer).__name__} '{self.layer.name}' "
+                "with weights "
+                f"{[weight.name for weight in self.layer.weights]}"
+            )
+        self._kernels = [variable for variable, _ in found]
+        self._output_axes = [axes for _, axes in found]
+        for variable in self._kernels:
+            if keras.backend.standardize_dtype(variable.dtype) in _HALF:
+                raise ValueError(
+                    "The kernels of an already built layer must be float32 "
+                    "(a mixed dtype policy keeps them so). Received: "
+                    f"{variable.path} of dtype {variable.dtype}"
+                )
+        self._build_statistics()
+        self._scales = None
+        if self.learn_scale:
+            self._scales = self._keep("gamma", self._add_scale)
+
+    def _build_statistics(self):
+        """Adds the variables that the divisor needs; by default none."""
+
+    def _keep(self, name, add):
+        variables = [add(i) for i in range(len(self._kernels))]
+        # tf.train.Checkpoint follows attributes but not lists of a layer.
+        for i, variable in enumerate(variables):
+            setattr(self, f"{name}_{i}", variable)
+        return variables
+
+    def _add_scale(self, index):
+        return self.add_weight(
+            name="gamma",
+            shape=(),
+            initializer=lambda shape, dtype=None: ops.sqrt(
+                ops.mean(ops.square(self._nonzero_divisor(index)))
+            ),
+            dtype="float32",
+            autocast=False,
+        )
+
+    def call(self, *args, training=None, **kwargs):
+        if "training" in inspect.signature(self.layer.call).parameters:
+            kwargs["training"] = training
+        # Inside this scope the wrapped layer sees the quotient where it reads
+        # its kernel. All other variables are mapped to what an outer scope
+        # (stateless training on JAX) holds, and handed back below.
+        others = self._other_variables()
+        values = [variable.value for variable in others]
+        values += [
+            self._normalize(i, training) for i in range(len(self._kernels))
+        ]
+        scope = keras.StatelessScope(
+            list(zip([*others, *self._kernels], values)), collect_losses=True
+        )
+        before = [scope.get_current_value(variable) for variable in others]
+        with scope:
+            outputs = self.layer(*args, **kwargs)
+        for variable, value in zip(others, before):
+            after = scope.get_current_value(variable)
+            if after is not value:
+                variable.assign(after)
+        # Losses, as of an activity regularizer, become the wrapper's own.
+        self.layer._clear_losses()
+        for loss in scope.losses:
+            self.add_loss(loss)
+        return outputs
+
+    def normalized_kernel(self):
+        """Returns the float32 kernel(s) that inference uses, in W's shape."""
+        return self._one_or_list(lambda i: self._normalize(i, training=False))
+
+    @property
+    def kernels(self):
+        """The un-normalised kernel variables, in the wrapped layer's order."""
+        return list(self._kernels)
+
+    def compute_mask(self, inputs, previous_mask=None):
+        return self.layer.compute_mask(inputs, previous_mask)
+
+    def compute_output_shape(self, *args, **kwargs):
+        return self.layer.compute_output_shape(*args, **kwargs)
+
+    def compute_output_spec(self, *args, training=None, **kwargs):
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+    def get_build_config(self):
+        return {"layer": self.layer.get_build_config()}
+
+    def build_from_config(self, config):
+        if not self.layer.built and config["layer"]:
+            with keras.name_scope(self.name, caller=self):
+                self.layer.build_from_config(config["layer"])
+        self.build()
+
+    def get_config(self):
+        return {**super().get_config(), "learn_scale": self.learn_scale}
+
+    def _divisor(self, index, training=False):
+        """Returns what divides a kernel, of a shape that broadcasts to it."""
+        raise NotImplementedError
+
+    def _nonzero_divisor(self, index, training=False):
+        # A zero kernel, or row of one, stays zero whatever divides it.
+        divisor = self._divisor(index, training)
+        return ops.where(divisor > 0, divisor, ops.ones_like(divisor))
+
+    def _normalize(self, index, training):
+        kernel = self._kernels[index]
+        scale = self._scales[index] if self.learn_scale else self.bound
+        divisor = self._nonzero_divisor(index, training)
+        # The constant part first: the gradient of a bare 1 / sigma holds
+        # 1 / sigma^2, which leaves the range of float32 long before sigma.
+        constant = ops.stop_gradient(divisor)
+        factor = ops.cast(scale / (divisor / constant), kernel.dtype)
+        kernel = ops.convert_to_tensor(kernel)
+        return kernel / ops.cast(constant, kernel.dtype) * factor
+
+    def _other_variables(self):
+        ours = {id(variable) for variable in self._kernels}
+        return [v for v in self.layer.variables if id(v) not in ours]
+
+    def _one_or_list(self, function):
+        values = [function(i) for i in range(len(self._kernels))]
+        return values[0] if len(values) == 1 else values
+
+
+def _build(layer, args, kwargs):
+    # The wrapper takes `training` whether or not the wrapped layer does.
+    kwargs = {name: x for name, x in kwargs.items() if name != "training"}
+    layer.build(**_build_shapes(layer, args, kwargs))
+    unbuilt = any(not inner.built for inner in kernels_lib.sublayers(layer))
+    if unbuilt and not kernels_lib.find_kernels(layer):
+        # A custom layer without `build` makes its weights when called.
+        layer.compute_output_spec(*args, **kwargs)
+
+
+def _build_shapes(layer, args, kwargs):
+    """Returns the arguments of `layer.build` for a call with these inputs."""
+    inputs = inspect.signature(layer.call).bind(*args, **kwargs).arguments
+    names = list(inspect.signature(layer.build).parameters)
+
+    def shape_of(x):
+        return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), x)
+
+    if len(names) == 1:
+        return {names[0]: shape_of(next(iter(inputs.values())))}
+    given = {f"{name}_shape": value for name, value in inputs.items()}
+    return {
+        name: shape_of(given[name])
+        for name in names
+        if given.get(name) is not None
+    }

@@ -1,0 +1,50 @@
+"""Spectral norm regularization (Yoshida & Miyato, 2017)."""
+
+import keras
+from keras import ops
+
+from sngan_tf.layers import spectral_normalization
+
+
+@keras.saving.register_keras_serializable("sngan_tf")
+class SpectralRegularization(spectral_normalization.SpectralNormalization):
+    """Adds `coefficient / 2 * sigma(W)^2` to the losses for each kernel.
+
+    Sigma is measured as `SpectralNormalization` measures it, with the same
+    persistent `u`, but divides nothing: the layer computes with W itself, and
+    the loss has the gradient `coefficient * sigma u v^T`. Only calls with
+    `training=True` add the loss and advance `u`.
+
+    Args:
+        layer: Any Keras layer with kernels.
+        coefficient: The paper's lambda, not negative. 0.01 is what published
+            comparisons use.
+        power_iterations: Steps for each training call, at least 1.
+        **kwargs: `name` and `trainable`.
+
+    Raises:
+        ValueError: On an argument out of range or a layer without kernels.
+
+    Reference: https://arxiv.org/abs/1705.10941
+    """
+
+    def __init__(self, layer, coefficient=0.01, power_iterations=1, **kwargs):
+        if not 0 <= coefficient < float("inf"):
+            raise ValueError(
+                "`coefficient` must be 0 or more and finite. Received: "
+                f"coefficient={coefficient}"
+            )
+        super().__init__(layer, power_iterations=power_iterations, **kwargs)
+        self.coefficient = float(coefficient)
+
+    def get_config(self):
+        config = super().get_config()
+        for name in ("norm", "bound", "learn_scale"):
+            config.pop(name)
+        return {**config, "coefficient": self.coefficient}
+
+    def _normalize(self, index, training):
+        if training:
+            sigma = self._divisor(index, training)
+            self.add_loss(self.coefficient / 2 * ops.square(sigma))
+        return ops.convert_to_tensor(self._kernels[index])
