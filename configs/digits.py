@@ -10,10 +10,11 @@ the paper's ResNets, shifts of two pixels keep the discriminator from learning
 the pictures by heart, and the generator is averaged.
 """
 
+from configs import arguments
 from configs import default
 
 
-def get_config():
+def get_config(text=""):
     config = default.get_config()
     config.data.name = "digits"
     config.data.image_size = 16
@@ -26,4 +27,4 @@ def get_config():
     config.optimizer.beta_2 = 0.9
     config.sample_every = 500
     config.evaluate_every = 3_000
-    return config
+    return arguments.apply(config, text)

@@ -70,13 +70,22 @@ def power_iteration(w, u, steps):
 
 
 def warm_start(w, u):
-    """Returns `u` settled on `w` from the random vector `u`, `(d_out,)`."""
+    """Returns `u` settled on `w` from the random vector `u`, `(d_out,)`.
 
-    # A loop of the backend: unrolled, it would make large graphs to build in.
+    A matrix that maps it to zero leaves it as it was.
+    """
+    # With entries of at most 1 a step needs no care for under- or overflow,
+    # which makes for a loop of few operations; many are slow to build in.
+    w, largest = ops.stop_gradient(w), ops.max(ops.abs(w))
+    w = w / ops.where(largest > 0, largest, ops.ones_like(largest))
+    start = normalize(u)
+
     def step(_, u):
-        return power_iteration(w, u, 1)[0]
+        u = ops.matmul(w, ops.matmul(u, w))
+        return u / ops.maximum(ops.max(ops.abs(u)), 1e-30)
 
-    return ops.fori_loop(0, WARM_START_STEPS, step, normalize(u))
+    settled = ops.fori_loop(0, WARM_START_STEPS, step, start)
+    return ops.where(ops.any(settled != 0), normalize(settled), start)
 
 
 def sigma(w, u, v):

@@ -1,0 +1,23 @@
+r"""Your own pictures, from a folder.
+
+    python main.py --config=configs/image_folder.py --workdir=runs/mine \
+        --config.data.name=folder:/my/pictures --mode=train
+
+Not in the paper. The folder is flat or holds one folder per class; pictures of
+any size and common format are centre-cropped. The networks are those of Table
+3 at 64 pixels, which take any size divisible by 8, with the hinge loss of the
+paper's best rows at setting C; the generator is averaged, which the paper
+doesn't do, because grids then look better. A conditional network needs classes
+of equal size: `:network=resnet_projection`.
+"""
+
+from configs import arguments
+from configs import default
+
+
+def get_config(text=""):
+    config = default.get_config()
+    config.data.name = "folder:pictures"
+    config.data.image_size = 64
+    config.average_decay = 0.999
+    return arguments.apply(config, text)

@@ -1,0 +1,250 @@
+"""Every network with every method, at a small width."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sngan_tf import checkpoint
+from sngan_tf import export
+from sngan_tf import methods
+from sngan_tf import networks
+from sngan_tf.gan import GAN
+from sngan_tf.layers import SpectralNormalization
+from sngan_tf.layers import kernels
+from sngan_tf.layers import power_iteration
+from sngan_tf.layers import spectral_norms
+from sngan_tf.layers.kernel_normalization import KernelNormalization
+
+BATCH, CLASSES, LATENTS, SIZE = 4, 3, 6, 32
+TABLE = pytest.mark.parametrize(
+    ("network", "method"),
+    itertools.product(networks.NETWORKS, methods.METHODS),
+)
+
+
+def build(network, method, coefficient=None):
+    num_classes = CLASSES if networks.NETWORKS[network].conditional else None
+    method = methods.get(method, coefficient)
+    gan = GAN(
+        *networks.build(
+            network,
+            (SIZE, SIZE, 3),
+            latent_dim=LATENTS,
+            width=1 / 32,
+            method=method,
+            num_classes=num_classes,
+        ),
+        loss=method.losses[0],
+        num_classes=num_classes,
+        gradient_penalty=method.coefficient if method.gradient_penalty else 0,
+    )
+    # Without epsilon any gradient but 0 moves a weight by the learning rate.
+    gan.compile(
+        generator_optimizer=keras.optimizers.Adam(1e-3, 0.5, epsilon=1e-30),
+        discriminator_optimizer=keras.optimizers.Adam(1e-5, 0.5, epsilon=1e-30),
+    )
+    return gan
+
+
+def batch():
+    random = np.random.default_rng(0)
+    images = random.uniform(-1, 1, (BATCH, SIZE, SIZE, 3))
+    labels = tf.constant([0, 1, 2, 0])
+    return tf.constant(images, tf.float32), labels
+
+
+def state(model):
+    return {v.path: keras.ops.convert_to_numpy(v) for v in model.variables}
+
+
+def changed(before, after):
+    assert before.keys() == after.keys()
+    return {k for k in before if not np.array_equal(before[k], after[k])}
+
+
+def paths(variables):
+    return {variable.path for variable in variables}
+
+
+def kernels_of(model):
+    return paths(kernel for kernel, _ in kernels.find_kernels(model))
+
+
+def kept_statistics(model):
+    """Paths of what a training call keeps: `u` and running means."""
+    return paths(model.non_trainable_variables)
+
+
+def unsettle(model):
+    """Turns every `u` away from where one more iteration leaves it."""
+    for variable in model.non_trainable_variables:
+        if variable.name == "u":
+            variable.assign(keras.random.normal(variable.shape))
+
+
+def matrices(discriminator):
+    """Yields the layer and the matrix that it computes with."""
+    inside = set()
+    for layer in kernels.sublayers(discriminator):
+        if isinstance(layer, KernelNormalization):
+            inside.add(layer.layer)
+            ((_, axes),) = kernels.find_kernels(layer)
+            yield layer.layer, matrix(layer.normalized_kernel(), axes)
+        elif layer not in inside:
+            for kernel, axes in kernels.own_kernels(layer):
+                yield layer, matrix(kernel, axes)
+
+
+def matrix(kernel, axes):
+    kernel = keras.ops.convert_to_tensor(kernel)
+    return keras.ops.convert_to_numpy(power_iteration.as_matrix(kernel, axes))
+
+
+@TABLE
+def test_steps_change_what_they_should_and_nothing_else(network, method):
+    gan = build(network, method)
+    images, labels = batch()
+    labels = labels if gan.num_classes else None
+
+    unsettle(gan.discriminator)
+    generator, discriminator = state(gan.generator), state(gan.discriminator)
+    losses = gan._discriminator_step(images, labels, draw=0)
+    assert np.isfinite([float(loss) for loss in losses.values()]).all()
+    updated = changed(discriminator, state(gan.discriminator))
+    trainable = paths(gan.discriminator.trainable_variables)
+    statistics = kept_statistics(gan.discriminator)
+    assert updated - trainable == statistics
+    assert kernels_of(gan.discriminator) <= updated
+    assert {path for path in trainable if "gamma" in path} <= updated
+    assert changed(generator, state(gan.generator)) == kept_statistics(
+        gan.generator
+    )
+
+    generator, discriminator = state(gan.generator), state(gan.discriminator)
+    losses = gan._generator_step(BATCH, draw=1)
+    assert np.isfinite([float(loss) for loss in losses.values()]).all()
+    assert changed(discriminator, state(gan.discriminator)) == set()
+    updated = changed(generator, state(gan.generator))
+    trainable = paths(gan.generator.trainable_variables)
+    assert updated - trainable == kept_statistics(gan.generator)
+    assert kernels_of(gan.generator) <= updated
+    assert {path for path in trainable if "gamma" in path} <= updated
+    for values in (state(gan.generator), state(gan.discriminator)):
+        assert all(np.isfinite(value).all() for value in values.values())
+
+
+@TABLE
+def test_saved_restored_and_exported(network, method, tmp_path):
+    gan = build(network, method)
+    images, labels = batch()
+    data = (images, labels) if gan.num_classes else images
+    gan.train_step(data)
+    checkpoint.Checkpoints(gan, tmp_path / "checkpoints", keep=1).save(1)
+    restored = build(network, method)
+    assert changed(state(gan.discriminator), state(restored.discriminator))
+    again = checkpoint.Checkpoints(restored, tmp_path / "checkpoints", keep=1)
+    assert again.restore() == 1
+    for one, other in (
+        (gan.generator, restored.generator),
+        (gan.discriminator, restored.discriminator),
+        (gan.generator_optimizer, restored.generator_optimizer),
+        (gan.discriminator_optimizer, restored.discriminator_optimizer),
+    ):
+        values = [
+            [keras.ops.convert_to_numpy(v) for v in holder.variables]
+            for holder in (one, other)
+        ]
+        for a, b in zip(*values, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+    export.save(gan.generator, tmp_path / "generator", gan.num_classes)
+    served = tf.saved_model.load(str(tmp_path / "generator"))
+    latents = tf.random.stateless_normal((BATCH, LATENTS), (0, 0))
+    inputs = {"latents": latents}
+    if gan.num_classes:
+        inputs["labels"] = labels
+    pictures = served.signatures["serving_default"](**inputs)["images"]
+    expected = restored(list(inputs.values()) if gan.num_classes else latents)
+    assert pictures.dtype == tf.uint8
+    np.testing.assert_allclose(
+        tf.cast(pictures, tf.float32), (expected + 1) * 128, atol=1.01
+    )
+
+
+# What a method promises of the weights, once settled.
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS)
+@pytest.mark.parametrize("bound", [0.7, 1.0])
+def test_spectral_norm_is_the_bound(network, bound):
+    gan = step(build(network, "spectral_norm", bound))
+    for layer in kernels.sublayers(gan.discriminator):
+        if isinstance(layer, SpectralNormalization):
+            for _ in range(100):
+                layer._divisor(0, training=True)
+    norms = spectral_norms(gan.discriminator)
+    assert list(norms.values()) == pytest.approx([bound] * len(norms), abs=1e-3)
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS)
+def test_weight_norm_makes_squared_singular_values_sum_to_d_out(network):
+    gan = step(build(network, "weight_norm"))
+    for layer, w in matrices(gan.discriminator):
+        singular_values = np.linalg.svd(w, compute_uv=False)
+        assert (singular_values**2).sum() == pytest.approx(len(w)), layer.name
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS)
+def test_frobenius_norm_makes_them_sum_to_1(network):
+    gan = step(build(network, "frobenius_norm"))
+    for layer, w in matrices(gan.discriminator):
+        singular_values = np.linalg.svd(w, compute_uv=False)
+        assert (singular_values**2).sum() == pytest.approx(1.0), layer.name
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS)
+def test_clipping_bounds_convolutions(network):
+    gan = step(build(network, "weight_clipping"))
+    largest = {True: 0.0, False: 0.0}
+    for layer, w in matrices(gan.discriminator):
+        is_convolution = isinstance(layer, keras.layers.Conv2D)
+        largest[is_convolution] = max(largest[is_convolution], abs(w).max())
+    assert largest[True] == np.float32(0.01)
+    assert largest[False] > 0.01
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS)
+def test_orthonormal_init_has_no_penalty(network):
+    gan = build(network, "orthonormal")
+    penalties = gan.discriminator.losses
+    assert len(penalties) == len(kernels.find_kernels(gan.discriminator))
+    assert all(float(penalty) < 1e-8 for penalty in penalties)
+    for kernel, _ in kernels.find_kernels(gan.discriminator):
+        kernel.assign(2.0 * kernel)
+    # Eq. 14 of 2 W is |4 I - I|_F^2, with I on W's smaller side.
+    sides = [min(w.shape) for _, w in matrices(gan.discriminator)]
+    assert [float(x) for x in gan.discriminator.losses] == pytest.approx(
+        [9e-3 * side for side in sides]
+    )
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS)
+@pytest.mark.parametrize("method", ["spectral_norm", "frobenius_norm"])
+def test_learned_scale_starts_as_the_plain_layer(network, method):
+    keras.utils.set_random_seed(1)
+    scaled = build(network, f"wgan_gp_{method}").discriminator
+    for layer in kernels.sublayers(scaled):
+        if isinstance(layer, KernelNormalization):
+            (kernel,) = layer.kernels
+            np.testing.assert_allclose(
+                layer.normalized_kernel(), kernel, rtol=1e-4, atol=1e-7
+            )
+
+
+def step(gan):
+    images, labels = batch()
+    gan.train_step((images, labels) if gan.num_classes else images)
+    return gan
