@@ -127,7 +127,7 @@ class _Records:
             self._evaluation = evaluate.from_config(config, pictures)
 
     def log(self, row):
-        norms = spectral_norms.spectral_norms(self._gan.discriminator)
+        norms = spectral_norms(self._gan.discriminator)
         workdir_lib.append_row(
             self._workdir.train_log, {**row, "spectral_norms": norms}
         )

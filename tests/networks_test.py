@@ -53,7 +53,7 @@ def test_spectral_norm_wraps_every_weight_of_the_discriminator_only():
     assert len(with_weights) == 8
     for layer in with_weights:
         assert isinstance(layer, spectral_normalization.SpectralNormalization)
-    norms = spectral_norms.spectral_norms(discriminator)
+    norms = spectral_norms(discriminator)
     assert list(norms) == [*(f"conv_{i}" for i in range(1, 8)), "dense"]
     assert list(norms.values()) == pytest.approx([1.0] * 8, rel=3e-2)
 

@@ -33,7 +33,7 @@ def test_writes_what_the_contract_names(tiny_config, workdir):
             8 * row["steps_per_second"]
         )
     assert rows[-1]["spectral_norms"] == pytest.approx(
-        spectral_norms.spectral_norms(gan.discriminator)
+        spectral_norms(gan.discriminator)
     )
 
     grids = sorted(path.name for path in workdir.samples.iterdir())

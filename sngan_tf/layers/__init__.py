@@ -5,7 +5,7 @@ from sngan_tf.layers.conditional_batch_normalization import (
 )
 from sngan_tf.layers.folding import fold
 from sngan_tf.layers.spectral_normalization import SpectralNormalization
-from sngan_tf.layers.spectral_norms import spectral_norms
+from sngan_tf.layers.spectra import spectral_norms
 from sngan_tf.layers.spectral_regularization import SpectralRegularization
 from sngan_tf.layers.weight_normalization import FrobeniusNormalization
 from sngan_tf.layers.weight_normalization import WeightNormalization
