@@ -352,7 +352,7 @@ class GAN(keras.Model):
         return self.augmentation(images, self._seed(draw, _AUGMENTATION))
 
     def _seed(self, draw, purpose):
-        """Returns a seed, a function of (seed, step, replica, draw, purpose)."""
+        """Returns a seed of (seed, step, replica, draw, purpose)."""
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         return noise.fold_in(self.seed, self.step.value, replica, draw, purpose)
 

@@ -23,7 +23,9 @@ def load(
             f"{', '.join(builder.info.splits)}. Received: {split}"
         )
     reference = f"{builder.info.full_name}/{split}"
-    dataset = builder.as_dataset(split=split)
+    dataset = builder.as_dataset(
+        split=split, read_config=tfds.ReadConfig(try_autocache=False)
+    )
     label = dict(builder.info.features).get("label")
     class_names = ()
     if isinstance(label, tfds.features.ClassLabel):
@@ -48,7 +50,7 @@ def load(
         map(fitted, examples),
         count,
         picture_format,
-        [reference, str(builder.data_path), picture_format.min_side],
+        [reference, str(builder.data_path)],
     )
     if labels.min() < 0:
         class_names = ()

@@ -16,6 +16,7 @@ PREFIX = "folder:"
 _EXTENSIONS = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 )
+_READ_AHEAD = 1024
 
 
 def load(name, picture_format, num_classes, conditional, progress):
@@ -28,15 +29,15 @@ def load(name, picture_format, num_classes, conditional, progress):
     pictures.check_classes(reference, class_names, num_classes, conditional)
     if conditional:
         _check_equal(folder, labels, class_names)
-    # Reading waits for the disk, so it is done by threads, a few ahead.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        images = pool.map(lambda path: _read(path, picture_format), paths)
-        examples = progress_lib.bar(
-            zip(images, labels, strict=True), len(paths), progress
-        )
-        images, kept = pictures.collect(
-            examples, len(paths), picture_format, [*map(_state, paths)]
-        )
+    images = _read_all(paths, picture_format)
+    examples = progress_lib.bar(
+        zip(images, labels, strict=True), len(paths), progress
+    )
+    images, kept = pictures.collect(
+        examples, len(paths), picture_format, [*map(_state, paths)]
+    )
+    if conditional:
+        _check_equal(folder, kept, class_names)
     return pictures.Pictures(
         images, kept if class_names else None, class_names, reference
     )
@@ -73,7 +74,7 @@ def _list(name, folder):
 
 
 def _check_equal(folder, labels, class_names):
-    counts = np.bincount(labels)
+    counts = np.bincount(labels, minlength=len(class_names))
     if counts.min() != counts.max():
         few, many = counts.argmin(), counts.argmax()
         raise UserError(
@@ -99,6 +100,16 @@ def _pictures_in(folder):
         for path in _visible(folder)
         if path.is_file() and path.suffix.lower() in _EXTENSIONS
     ]
+
+
+def _read_all(paths, picture_format):
+    # Reading waits for the disk, so threads do it, some pictures ahead.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for i in range(0, len(paths), _READ_AHEAD):
+            yield from pool.map(
+                lambda path: _read(path, picture_format),
+                paths[i : i + _READ_AHEAD],
+            )
 
 
 def _read(path, picture_format):

@@ -115,7 +115,7 @@ def collect(examples, count, picture_format, key):
         examples: Iterable of `(image, label)`, `Format.fit`'s images.
         count: How many there are at most.
         picture_format: Their `Format`.
-        key: Whatever the pictures depend on, as JSON can hold it.
+        key: Whatever they depend on beside it, as JSON can hold it.
 
     Returns:
         uint8 `(n, size, size, channels)` and int32 `(n,)`.
@@ -131,7 +131,8 @@ def collect(examples, count, picture_format, key):
         labels = [label for _, label in kept]
         images = _stack(images) if images else np.empty((0, *shape[1:]))
     else:
-        images, labels = _on_disk(examples, shape, [key, shape])
+        key = [key, shape, picture_format.min_side]
+        images, labels = _on_disk(examples, shape, key)
     if not len(images):
         raise UserError(
             "`data.min_side` must leave some pictures. Received: data.min_side="

@@ -4,8 +4,8 @@ from sngan_tf.layers.conditional_batch_normalization import (
     ConditionalBatchNormalization,
 )
 from sngan_tf.layers.folding import fold
-from sngan_tf.layers.spectral_normalization import SpectralNormalization
 from sngan_tf.layers.spectra import spectral_norms
+from sngan_tf.layers.spectral_normalization import SpectralNormalization
 from sngan_tf.layers.spectral_regularization import SpectralRegularization
 from sngan_tf.layers.weight_normalization import FrobeniusNormalization
 from sngan_tf.layers.weight_normalization import WeightNormalization
