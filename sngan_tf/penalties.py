@@ -50,9 +50,17 @@ class Orthonormal(keras.regularizers.Regularizer):
     Call arguments:
         kernel: Tensor of at least two axes, its last one the outputs (or an
             embedding table).
+
+    Raises:
+        ValueError: If `coefficient` is out of range.
     """
 
     def __init__(self, coefficient):
+        if not 0 <= coefficient < float("inf"):
+            raise ValueError(
+                "`coefficient` must be 0 or more and finite. Received: "
+                f"coefficient={coefficient}"
+            )
         self.coefficient = float(coefficient)
 
     def __call__(self, kernel):
@@ -73,9 +81,16 @@ class WeightClipping(keras.constraints.Constraint):
 
     Args:
         limit: The paper's c, positive.
+
+    Raises:
+        ValueError: If `limit` is out of range.
     """
 
     def __init__(self, limit):
+        if not 0 < limit < float("inf"):
+            raise ValueError(
+                f"`limit` must be positive and finite. Received: limit={limit}"
+            )
         self.limit = float(limit)
 
     def __call__(self, kernel):

@@ -16,7 +16,8 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             for the discriminator's.
 
     Raises:
-        ValueError: Unless `0 <= decay_from < updates`.
+        ValueError: Unless `0 <= decay_from < updates` and
+            `steps_per_update` is positive.
     """
 
     def __init__(self, learning_rate, decay_from, updates, steps_per_update=1):
@@ -24,6 +25,11 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(
                 "`decay_from` must be in [0, updates). Received: "
                 f"decay_from={decay_from}, updates={updates}"
+            )
+        if steps_per_update < 1:
+            raise ValueError(
+                "`steps_per_update` must be positive. Received: "
+                f"steps_per_update={steps_per_update}"
             )
         self.learning_rate = learning_rate
         self.decay_from = decay_from

@@ -1,5 +1,6 @@
 import keras
 import pytest
+import tensorflow as tf
 
 from sngan_tf import experiment
 from sngan_tf.errors import UserError
@@ -13,6 +14,17 @@ from sngan_tf.errors import UserError
         ("data.batch_size", -1, "data.batch_size=-1"),
         ("data.shift", -1, "`data.shift` must be 0 or more"),
         ("data.channels", 2, "0, 1 or 3"),
+        ("data.min_side", -1, "`data.min_side` must be 0 or more"),
+        ("data.num_classes", -1, "data.num_classes=-1"),
+        ("network.name", "resnet", "resnet.*32, 48, 64, 128.*8, 8, 1"),
+        ("network.discriminator_width", 0.0, "discriminator_width=0.0"),
+        ("coefficient", -1.0, "coefficient=-1.0"),
+        ("auxiliary.generator_weight", -1.0, "generator_weight=-1.0"),
+        ("generator_batch_size", 0, "generator_batch_size=0"),
+        ("optimizer.decay_from", -2, "`optimizer.decay_from` must be -1"),
+        ("optimizer.decay_from", 4, "less than `updates`.*decay_from=4"),
+        ("sampling.label", -2, "`sampling.label` must be -1 or more"),
+        ("method", "batch_norm_", "one of none, weight_clipping"),
         ("network.name", "vgg", "must be one of cnn"),
         ("network.width", 0.0, "`network.width` must be positive"),
         ("network.latent_dim", 0, "network.latent_dim=0"),
@@ -46,6 +58,53 @@ def test_value_out_of_range_is_named(tiny_config, field, value, message):
         experiment.check(tiny_config)
 
 
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [("none", "wasserstein"), ("wgan_gp", "hinge"), ("gan_gp", "wasserstein")],
+)
+def test_loss_that_makes_no_sense_with_the_method(tiny_config, method, loss):
+    tiny_config.method, tiny_config.loss = method, loss
+    with pytest.raises(UserError, match=f"with the method {method}: .*{loss}"):
+        experiment.check(tiny_config)
+
+
+def test_coefficient_of_a_method_without_one(tiny_config):
+    tiny_config.method, tiny_config.coefficient = "weight_norm", 0.1
+    with pytest.raises(UserError, match="weight_norm has no coefficient"):
+        experiment.check(tiny_config)
+
+
+def test_label_to_sample_needs_a_conditional_network(tiny_config):
+    tiny_config.data.channels = 1
+    tiny_config.sampling.label = 0
+    with pytest.raises(UserError, match="must be -1.*sampling.label=0"):
+        experiment.build_gan(tiny_config)
+
+
+def test_coefficient_replaces_that_of_the_method(tiny_config):
+    tiny_config.data.channels = 1
+    tiny_config.method, tiny_config.loss = "wgan_gp", "wasserstein"
+    assert experiment.build_gan(tiny_config).gradient_penalty == 10.0
+    tiny_config.coefficient = 2.5
+    assert experiment.build_gan(tiny_config).gradient_penalty == 2.5
+
+
+def test_rates_decay_by_generator_updates(tiny_config):
+    tiny_config.data.channels = 1
+    tiny_config.optimizer.decay_from = 2
+    tiny_config.updates = 4
+    tiny_config.discriminator_steps = 3
+    gan = experiment.build_gan(tiny_config)
+    for update, share in enumerate([1.0, 1.0, 1.0, 0.5, 0.0]):
+        for optimizer, step in (
+            (gan.generator_optimizer, update),
+            (gan.discriminator_optimizer, 3 * update),
+        ):
+            optimizer.iterations.assign(step)
+            rate = float(optimizer.learning_rate.numpy())
+            assert rate == pytest.approx(share * 5e-4)
+
+
 def test_good_config_passes(tiny_config):
     experiment.check(tiny_config)
 
@@ -66,8 +125,8 @@ def test_mixed_precision_keeps_kernels_and_losses_float32(tiny_config):
     gan = experiment.build_gan(tiny_config)
     assert keras.config.dtype_policy().name == "float32"
     images = keras.random.normal((8, 8, 8, 1))
-    loss = gan._discriminator_step(images, draw=0)
-    assert loss.dtype == "float32"
+    losses = gan._discriminator_step(images, None, draw=0)
+    assert {loss.dtype for loss in losses.values()} == {tf.float32}
     layer = gan.discriminator.get_layer("normalized_conv_1")
     assert layer.layer.compute_dtype == "bfloat16"
     assert {w.dtype for w in gan.discriminator.weights} == {"float32"}

@@ -8,6 +8,7 @@ import tensorflow as tf
 from sngan_tf import augmentation
 from sngan_tf import losses
 from sngan_tf import networks
+from sngan_tf import noise
 from sngan_tf.gan import GAN
 
 SHAPE = (8, 8, 1)
@@ -66,6 +67,10 @@ class Recorder:
         return images
 
 
+def latents_of(gan, draw):
+    return noise.normal((3, gan.latent_dim), gan._seed(draw, 0))
+
+
 def test_each_discriminator_update_sees_fresh_real_images_and_latents():
     recorder = Recorder()
     gan = build(discriminator_steps=3, augmentation=recorder, run_eagerly=True)
@@ -112,7 +117,7 @@ def test_discriminator_update_changes_no_trainable_weight_of_the_generator():
     gan = build()
     before = values(gan.generator.trainable_variables)
     kernels = values(gan.discriminator.trainable_variables)
-    gan._discriminator_step(tf.constant(real_images(4)), draw=0)
+    gan._discriminator_step(tf.constant(real_images(4)), None, draw=0)
     assert_equal(before, values(gan.generator.trainable_variables))
     changed = [
         not np.array_equal(a, b)
@@ -128,8 +133,7 @@ def test_updates_are_those_of_separate_passes_written_out(loss):
     twin = keras.models.clone_model(gan.discriminator)
     twin.set_weights(gan.discriminator.get_weights())
     images = tf.constant(real_images(6))
-    latents = gan._latents(6, gan._seeds(0)[0])
-    fakes = gan.generator(latents, training=True)
+    fakes, _ = gan._fakes(6, draw=0)
     for layer in twin.layers:
         if layer.weights:
             layer(keras.ops.ones((1, *layer.input.shape[1:])), training=True)
@@ -139,8 +143,8 @@ def test_updates_are_those_of_separate_passes_written_out(loss):
     gradients = tape.gradient(expected, twin.trainable_variables)
     twin.optimizer = keras.optimizers.SGD(0.1)
     twin.optimizer.apply(gradients, twin.trainable_variables)
-    actual = gan._discriminator_step(images, draw=0)
-    np.testing.assert_allclose(actual, expected, rtol=1e-3)
+    actual = gan._discriminator_step(images, None, draw=0)
+    np.testing.assert_allclose(actual["d_loss"], expected, rtol=1e-3)
     for a, b in zip(
         twin.trainable_variables, gan.discriminator.trainable_variables
     ):
@@ -151,7 +155,7 @@ def test_latents_are_a_function_of_seed_step_and_draw():
     def latents(seed, step, draw):
         gan = build(seed=seed)
         gan.step.assign(step)
-        return gan._latents(3, gan._seeds(draw)[0]).numpy()
+        return latents_of(gan, draw).numpy()
 
     first = latents(0, 5, 1)
     np.testing.assert_array_equal(first, latents(0, 5, 1))
@@ -162,7 +166,7 @@ def test_latents_are_a_function_of_seed_step_and_draw():
 def test_replicas_draw_different_latents(two_replicas):
     with two_replicas.scope():
         gan = build()
-    drawn = two_replicas.run(lambda: gan._latents(3, gan._seeds(0)[0]))
+    drawn = two_replicas.run(lambda: latents_of(gan, draw=0))
     first, second = two_replicas.experimental_local_results(drawn)
     assert not np.isclose(first, second).any()
 
@@ -272,6 +276,9 @@ def test_saved_model_goes_on_where_it_stopped(tmp_path):
         ({"discriminator_steps": 0}, "discriminator_steps=0"),
         ({"average_decay": 1.0}, "average_decay=1.0"),
         ({"loss": "huber"}, "loss=huber"),
+        ({"generator_batch_size": 0}, "generator_batch_size=0"),
+        ({"gradient_penalty": -1.0}, "gradient_penalty=-1.0"),
+        ({"num_classes": 3}, "num_classes=3, a generator of 1 inputs"),
     ],
 )
 def test_bad_arguments_name_themselves(arguments, message):

@@ -25,8 +25,9 @@ class KernelNormalization(keras.layers.Wrapper):
         layer: Any Keras layer with kernels, or made of such layers.
         learn_scale: If true, a trainable scalar `gamma` for each kernel takes
             the place of `bound` (Appendix E, Eq. 32). It starts at the root
-            mean square of the divisor, so that the kernel's Frobenius norm,
-            and under one divisor a kernel the layer too, starts unchanged.
+            mean square of the divisor, which is the divisor itself where it
+            is one number, so that the layer starts unchanged; for a zero
+            kernel at 1.
         **kwargs: `name` and `trainable`. `dtype` is accepted and has no
             effect: the wrapped layer's own policy decides.
 
@@ -101,12 +102,18 @@ class KernelNormalization(keras.layers.Wrapper):
         return self.add_weight(
             name="gamma",
             shape=(),
-            initializer=lambda shape, dtype=None: ops.sqrt(
-                ops.mean(ops.square(self._nonzero_divisor(index)))
-            ),
+            initializer=lambda shape, dtype=None: self._initial_scale(index),
             dtype="float32",
             autocast=False,
         )
+
+    def _initial_scale(self, index):
+        divisor = self._divisor(index)
+        largest = ops.max(divisor)
+        # Squared as they are, very small or large ones leave float32.
+        ratio = divisor / ops.where(largest > 0, largest, 1.0)
+        scale = largest * ops.sqrt(ops.mean(ops.square(ratio)))
+        return ops.where(scale > 0, scale, 1.0)
 
     def call(self, *args, training=None, **kwargs):
         if "training" in inspect.signature(self.layer.call).parameters:

@@ -13,7 +13,8 @@ def spectral_norms(model):
 
     Measured in float64 on the kernel that inference uses, so a normalised one
     stands near its bound (Fig. 9); each is read as the matrix d_out x rest. A
-    name is that of the layer, with the kernel's where it has several.
+    name is that of the layer that holds the kernel, with the kernel's where
+    it has several, and the kernel's path where that is taken.
 
     Args:
         model: A built Keras model or layer.
@@ -32,6 +33,8 @@ def spectral_norms(model):
             name = layer.name
             if len(found) > 1:
                 name = f"{name}/{kernel.name}"
+            if name in norms:
+                name = kernel.path
             value = normalized.get(id(kernel), kernel)
             matrix = power_iteration.as_matrix(
                 ops.convert_to_tensor(value), output_axes

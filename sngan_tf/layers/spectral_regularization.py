@@ -20,7 +20,9 @@ class SpectralRegularization(spectral_normalization.SpectralNormalization):
         coefficient: The paper's lambda, not negative. 0.01 is what published
             comparisons use.
         power_iterations: Steps for each training call, at least 1.
-        **kwargs: `name` and `trainable`.
+        name: Of the layer.
+        trainable: Whether its weights are.
+        dtype: Accepted and without effect: the wrapped layer's own decides.
 
     Raises:
         ValueError: On an argument out of range or a layer without kernels.
@@ -28,13 +30,27 @@ class SpectralRegularization(spectral_normalization.SpectralNormalization):
     Reference: https://arxiv.org/abs/1705.10941
     """
 
-    def __init__(self, layer, coefficient=0.01, power_iterations=1, **kwargs):
+    def __init__(
+        self,
+        layer,
+        coefficient=0.01,
+        power_iterations=1,
+        name=None,
+        trainable=True,
+        dtype=None,
+    ):
         if not 0 <= coefficient < float("inf"):
             raise ValueError(
                 "`coefficient` must be 0 or more and finite. Received: "
                 f"coefficient={coefficient}"
             )
-        super().__init__(layer, power_iterations=power_iterations, **kwargs)
+        super().__init__(
+            layer,
+            power_iterations=power_iterations,
+            name=name,
+            trainable=trainable,
+            dtype=dtype,
+        )
         self.coefficient = float(coefficient)
 
     def get_config(self):

@@ -19,7 +19,7 @@ class WeightNormalization(kernel_normalization.KernelNormalization):
         layer: Any Keras layer with kernels.
         learn_scale: If true, one trainable scalar `gamma` multiplies each
             kernel (Appendix E); it starts at |W|_F / sqrt(d_out), which keeps
-            the Frobenius norm of the initial kernel (our choice).
+            the Frobenius norm of a kernel without zero rows (our choice).
         **kwargs: `name` and `trainable`.
 
     Raises:

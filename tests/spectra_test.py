@@ -1,0 +1,142 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from sngan_tf.layers import FrobeniusNormalization
+from sngan_tf.layers import SpectralNormalization
+from sngan_tf.layers import WeightNormalization
+from sngan_tf.layers import spectral_norms
+
+# Subscripts of a kernel, rows first.
+ROWS = {"dense": "io->oi", "conv": "hwio->ohwi", "transpose": "hwoi->ohwi"}
+
+
+def norm(kernel, subscripts):
+    kernel = np.einsum(subscripts, np.array(kernel, "float64"))
+    return np.linalg.svd(kernel.reshape(len(kernel), -1), compute_uv=False)[0]
+
+
+def built(layer, shape):
+    """The layer with a kernel of singular values far apart and from 1."""
+    layer.build(shape)
+    rng = np.random.default_rng(0)
+    for variable in layer.trainable_variables:
+        variable.assign(variable + rng.uniform(0.1, 0.4, variable.shape))
+    return layer
+
+
+def test_norms_of_a_model_match_svd():
+    sn = SpectralNormalization(
+        layers.Conv2D(5, 3, name="conv_sn"), bound=1.7, power_iterations=30
+    )
+    wn = WeightNormalization(layers.Dense(3, name="dense_wn"), name="outside")
+    fn = FrobeniusNormalization(
+        layers.Conv2DTranspose(4, 2, name="transpose_fn"), learn_scale=True
+    )
+    model = keras.Sequential(
+        [
+            layers.Input((6, 6, 3)),
+            layers.Conv2D(4, 3, name="conv"),
+            layers.BatchNormalization(),
+            layers.Conv2DTranspose(2, 3, name="transpose"),
+            sn,
+            fn,
+            layers.Flatten(),
+            keras.Sequential([layers.Dense(7, name="dense"), wn]),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(variable + rng.uniform(0.1, 0.4, variable.shape))
+    model(np.ones((1, 6, 6, 3)), training=True)
+
+    bare = model.layers[0].kernel, model.layers[2].kernel
+    dense = model.layers[-1].layers[0].kernel
+    norms = spectral_norms(model)
+    assert norms == pytest.approx(
+        {
+            "conv": norm(bare[0], ROWS["conv"]),
+            "transpose": norm(bare[1], ROWS["transpose"]),
+            "conv_sn": norm(sn.normalized_kernel(), ROWS["conv"]),
+            "transpose_fn": norm(fn.normalized_kernel(), ROWS["transpose"]),
+            "dense": norm(dense, ROWS["dense"]),
+            "dense_wn": norm(wn.normalized_kernel(), ROWS["dense"]),
+        },
+        rel=1e-6,
+    )
+    assert norms["conv_sn"] == pytest.approx(1.7, rel=1e-5)
+    # Unlike those of spectral normalization, rows of norm 1 may add up.
+    assert 1.1 < norms["dense_wn"] <= 3**0.5
+
+
+def test_names_are_in_the_order_of_the_layers():
+    model = keras.Sequential([layers.Dense(3, name=name) for name in "zab"])
+    model.build((None, 4))
+    assert list(spectral_norms(model)) == ["z", "a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("tokens", "size"), [(9, 4), (4, 9)], ids=["tall", "wide"]
+)
+def test_norm_of_an_embedding(tokens, size):
+    layer = built(layers.Embedding(tokens, size, name="table"), (None, 2))
+    assert spectral_norms(layer) == pytest.approx(
+        {"table": norm(layer.embeddings, "cd->cd")}, rel=1e-9
+    )
+
+
+def test_several_kernels_of_a_layer_have_names_of_their_own():
+    layer = built(layers.SeparableConv2D(4, 3, name="sep"), (None, 5, 5, 3))
+    depthwise, pointwise = layer.depthwise_kernel, layer.pointwise_kernel
+    assert spectral_norms(layer) == pytest.approx(
+        {
+            "sep/depthwise_kernel": norm(depthwise, "hwim->imhw"),
+            "sep/pointwise_kernel": norm(pointwise, "hwio->ohwi"),
+        },
+        rel=1e-9,
+    )
+
+
+def test_kernels_of_a_recurrent_layer_are_those_of_its_cell():
+    lstm = layers.LSTM(5)
+    model = keras.Sequential([layers.Input((4, 3)), lstm])
+    cell = lstm.cell
+    cell.recurrent_kernel.assign(1.5 * cell.recurrent_kernel)
+    assert spectral_norms(model) == pytest.approx(
+        {
+            f"{cell.name}/kernel": norm(cell.kernel, "io->oi"),
+            f"{cell.name}/recurrent_kernel": 1.5,
+        },
+        rel=1e-6,
+    )
+
+
+def test_normalized_recurrent_layer_stands_at_its_bounds():
+    wrapper = SpectralNormalization(layers.LSTM(5), bound=0.5)
+    wrapper(np.ones((2, 4, 3)))
+    assert list(spectral_norms(wrapper).values()) == pytest.approx(
+        [0.5, 0.5], rel=1e-4
+    )
+
+
+def test_zero_kernel_has_norm_zero():
+    layer = layers.Dense(3, kernel_initializer="zeros", name="dense")
+    layer.build((None, 4))
+    assert spectral_norms(layer) == {"dense": 0.0}
+
+
+def test_measuring_changes_no_variable():
+    wrapper = SpectralNormalization(layers.Dense(4))
+    wrapper = built(wrapper, (None, 6))
+    before = wrapper.get_weights()
+    spectral_norms(wrapper)
+    for one, other in zip(wrapper.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_kernels_of_one_name_are_all_there():
+    model = keras.Sequential(
+        [keras.Input((5, 3)), keras.layers.Bidirectional(keras.layers.LSTM(4))]
+    )
+    assert len(spectral_norms(model)) == 4
