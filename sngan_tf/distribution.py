@@ -1,5 +1,7 @@
 """tf.distribute strategies by name, and the arithmetic of batches."""
 
+import functools
+
 import tensorflow as tf
 
 DISTRIBUTIONS = ("auto", "one_device", "mirrored")
@@ -29,7 +31,14 @@ def strategy(name):
     if name == "one_device" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
     devices = gpus or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([device.name for device in devices])
+    return _mirrored(tuple(device.name for device in devices))
+
+
+@functools.cache
+def _mirrored(devices):
+    # Each strategy numbers its collectives from the same start, so a second
+    # one on the same devices would be taken for the first.
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def check_batch_size(field, batch_size, replicas):

@@ -10,6 +10,8 @@ import keras
 import pytest
 import tensorflow as tf
 
+from sngan_tf import distribution
+
 # The tests run two at a time; more threads each would only contend.
 tf.config.threading.set_intra_op_parallelism_threads(1)
 tf.config.threading.set_inter_op_parallelism_threads(1)
@@ -26,7 +28,7 @@ def fixed_seed():
 
 @pytest.fixture
 def two_replicas():
-    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    return distribution.strategy("mirrored")
 
 
 @pytest.fixture

@@ -26,13 +26,13 @@ def test_strategy_has_its_replicas(name, replicas, monkeypatch):
     [
         ((), None),
         (("GPU:0",), None),
-        (("GPU:0", "GPU:1"), ["GPU:0", "GPU:1"]),
+        (("GPU:0", "GPU:1"), ("GPU:0", "GPU:1")),
     ],
 )
 def test_auto_mirrors_several_gpus(gpus, chosen, monkeypatch):
     devices = [tf.config.LogicalDevice(name, "GPU") for name in gpus]
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: devices)
-    monkeypatch.setattr(tf.distribute, "MirroredStrategy", lambda names: names)
+    monkeypatch.setattr(distribution, "_mirrored", lambda names: names)
     one_device = tf.distribute.get_strategy()
     assert distribution.strategy("auto") == (chosen or one_device)
 

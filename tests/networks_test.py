@@ -86,15 +86,34 @@ def test_discriminator_slope_of_table_3_is_a_tenth():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "vgg"}, "`name` must be one of cnn"),
+        ({"name": "vgg"}, "`name` must be one of cnn, resnet"),
         ({"image_shape": (20, 16, 1)}, "divisible by 8"),
         ({"image_shape": (16, 16, 0)}, "at least 1 channel"),
         ({"latent_dim": 0}, "latent_dim=0"),
         ({"width": -1.0}, "width=-1.0"),
-        ({"method": "magic"}, "`method` must be one of none, spectral_norm"),
-        ({"num_classes": 10}, "unconditional"),
+        ({"discriminator_width": 0.0}, "discriminator_width=0.0"),
+        ({"method": "magic"}, "`method` must be one of none, weight_clipping"),
+        ({"num_classes": 10}, "must be None for the network cnn.*=10"),
     ],
 )
 def test_bad_arguments_name_themselves(arguments, message):
     with pytest.raises(ValueError, match=message):
         networks.build(**{"name": "cnn", "image_shape": (8, 8, 1), **arguments})
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "num_classes", "message"),
+    [
+        ("resnet", (40, 40, 3), None, "32, 48, 64, 128 pixels.*40, 40, 3"),
+        ("resnet", (32, 48, 3), None, "square pictures"),
+        ("gulrajani_resnet", (48, 48, 3), None, "of 32 pixels"),
+        ("resnet_projection", (32, 32, 3), None, "must be given.*=None"),
+        ("resnet_projection", (32, 32, 3), 1, "2 or more.*num_classes=1"),
+        ("resnet", (32, 32, 3), 10, "must be None for the network resnet"),
+    ],
+)
+def test_resnets_refuse_what_they_cannot_take(
+    name, shape, num_classes, message
+):
+    with pytest.raises(ValueError, match=message):
+        networks.build(name, shape, num_classes=num_classes)
