@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from sngan_tf import evaluate
 from sngan_tf import export
@@ -138,3 +139,96 @@ def test_verbs_refuse_a_workdir_of_another_config(trained):
         with pytest.raises(UserError, match="network.latent_dim"):
             verb(config, workdir)
     assert sorted(pathlib.Path(workdir.path).rglob("*")) == before
+
+
+SERVE_LABELS = """
+import sys
+sys.modules["sngan_tf"] = None
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+sample, serve = (model.signatures[n] for n in ("sample", "serving_default"))
+inputs = serve.structured_input_signature[1]
+assert inputs["labels"].dtype == tf.int32
+assert inputs["labels"].shape.as_list() == [None]
+given = {name: tf.constant(x) for name, x in np.load(sys.argv[2]).items()}
+images = sample(seed=tf.constant(3), count=tf.constant(12))
+np.savez(
+    sys.argv[3], sampled=images["images"], served=serve(**given)["images"]
+)
+"""
+
+
+@pytest.fixture
+def conditional(tiny_config, tmp_path):
+    tiny_config.data.image_size = 32
+    tiny_config.network.name = "acgan_resnet"
+    tiny_config.network.width = 1 / 64
+    tiny_config.generator_batch_size = 6
+    tiny_config.sampling.count = 12
+    tiny_config.sampling.seed = 3
+    tiny_config.updates = 2
+    workdir = workdir_lib.Workdir(tmp_path / "run")
+    gan = train.train(tiny_config, workdir)
+    return tiny_config, workdir, gan
+
+
+def test_labels_go_from_the_data_to_the_served_pictures(conditional, tmp_path):
+    config, workdir, gan = conditional
+    assert workdir.saved_config()["data"]["num_classes"] == 10
+    grid_path = sample.sample(config, workdir)
+    folder = export.export(config, workdir)
+    latents = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    labels = np.array([0, 9, 4, 4, 1], "int32")
+    np.savez(tmp_path / "inputs.npz", latents=latents, labels=labels)
+    arguments = [folder, tmp_path / "inputs.npz", tmp_path / "out.npz"]
+    subprocess.run(
+        [sys.executable, "-I", "-c", SERVE_LABELS, *map(str, arguments)],
+        check=True,
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )
+    out = np.load(tmp_path / "out.npz")
+    saved = np.load(grid_path.with_suffix(".npy"))
+    np.testing.assert_array_equal(out["sampled"], saved)
+    in_memory = images_lib.to_uint8(
+        gan.sampling_generator([latents, labels], training=False)
+    )
+    np.testing.assert_allclose(
+        out["served"].astype(int), in_memory.numpy().astype(int), atol=1
+    )
+
+
+def test_samples_are_of_all_classes_in_turn_or_of_one(conditional):
+    config, _, gan = conditional
+    # Batch norm that tells classes apart.
+    layer = gan.sampling_generator.get_layer("block_3_bn_2")
+    layer.beta.assign(np.random.default_rng(0).normal(size=layer.beta.shape))
+    sampler = sample.Sampler(gan.sampling_generator, gan.num_classes)
+    in_turn = sampler.many(3, 12)
+    latents = sampler._inputs(3, 12)[0]
+    of_class = {
+        label: images_lib.to_uint8(
+            gan.sampling_generator(
+                [latents, tf.fill((12,), label)], training=False
+            )
+        ).numpy()
+        for label in range(10)
+    }
+    for i, image in enumerate(in_turn):
+        np.testing.assert_allclose(
+            image.astype(int), of_class[i % 10][i].astype(int), atol=1
+        )
+    config.sampling.label = 7
+    grid = sampler.grid(config.sampling)
+    np.testing.assert_allclose(
+        grid.astype(int), of_class[7].astype(int), atol=1
+    )
+    assert np.abs(grid.astype(int) - in_turn.astype(int)).max() > 1
+
+
+def test_label_beyond_the_classes_is_refused(conditional):
+    config, workdir, _ = conditional
+    config.sampling.label = 10
+    with pytest.raises(UserError, match="less than 10.*sampling.label=10"):
+        sample.sample(config, workdir)

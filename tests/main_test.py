@@ -84,6 +84,11 @@ def test_whole_job_without_mode(tmp_path):
         (["--config.updates=1.5"], "--config.updates=1.5"),
         (["--config.optimizer.beta_1=x"], "--config.optimizer.beta_1=x"),
         (["--config.deterministic=perhaps"], "deterministic=perhaps"),
+        (
+            [f"--config={ROOT}/configs/cifar10_cnn.py:mehtod=none"],
+            "one of method, loss, setting, network. Received: mehtod=none",
+        ),
+        ([f"--config={ROOT}/configs/digits.py:setting=G"], "A, B, C, D, E, F"),
     ],
 )
 def test_bad_flag_is_one_line(tmp_path, arguments, message):

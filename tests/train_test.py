@@ -195,3 +195,52 @@ def test_folder_of_pictures_trains_without_labels(
     assert evaluate.evaluate(tiny_config, workdir) == []
     assert not workdir.scores.exists()
     assert gan.discriminator.input_shape == (None, 8, 8, 3)
+
+
+def save_pictures(folder, count):
+    folder.mkdir(parents=True)
+    for i in range(count):
+        images_lib.save_png(
+            folder / f"{i}.png", np.full((32, 32, 3), 20 * i, np.uint8)
+        )
+
+
+@pytest.mark.parametrize(
+    ("classes", "num_classes", "message"),
+    [
+        ({}, 0, "needs labels"),
+        ({"cat": 8}, 0, "two classes or more.*single class cat"),
+        ({"cat": 8, "dog": 6}, 0, "equally many.*6 of dog, 8 of cat"),
+        ({"cat": 8, "dog": 8}, 3, "data.num_classes=3, 2 classes"),
+    ],
+)
+def test_labels_that_a_conditional_network_cannot_use(
+    tiny_config, workdir, tmp_path, classes, num_classes, message
+):
+    folder = tmp_path / "pictures"
+    for name, count in classes.items():
+        save_pictures(folder / name, count)
+    if not classes:
+        save_pictures(folder, 8)
+    tiny_config.data.name = f"folder:{folder}"
+    tiny_config.data.image_size = 32
+    tiny_config.data.num_classes = num_classes
+    tiny_config.network.name = "resnet_projection"
+    with pytest.raises(UserError, match=message):
+        train(tiny_config, workdir)
+    assert not workdir.path.exists()
+
+
+def test_generator_batch_must_be_shared_by_replicas(tiny_config, workdir):
+    tiny_config.distribution = "mirrored"
+    tiny_config.generator_batch_size = 7
+    with pytest.raises(UserError, match="generator_batch_size=7, 2 replicas"):
+        train(tiny_config, workdir)
+
+
+def test_updates_stay_where_the_rate_decays_to_them(tiny_config, workdir):
+    tiny_config.optimizer.decay_from = 2
+    train(tiny_config, workdir)
+    tiny_config.updates = 6
+    with pytest.raises(UserError, match=r"updates \(saved 4, given 6\)"):
+        train(tiny_config, workdir)
