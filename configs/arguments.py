@@ -1,7 +1,7 @@
 """What may follow a config's name: `configs/NAME.py:method=...,setting=D`.
 
-Settings are those of Table 1; a method's own loss goes with it unless another
-one is named.
+Settings are those of Table 1. Unless others are named, the methods `wgan_gp...`
+bring the Wasserstein loss, and on the CNN setting A, of the authors of WGAN-GP.
 """
 
 # Letter: Adam's alpha, beta1 and beta2, and n_dis (Table 1).
@@ -29,6 +29,8 @@ def apply(config, text):
     arguments = _parse(text or "")
     if arguments.get("method", "").startswith("wgan_gp"):
         config.loss = "wasserstein"
+        if arguments.get("network", config.network.name) == "cnn":
+            _setting(config, "A")
     for key, value in arguments.items():
         _KNOWN[key](config, value)
     return config

@@ -25,9 +25,9 @@ the FID):
 
 Ours: not measured yet. Not stated by the paper, so our choice: batch 64, N(0,
 0.02) weights (both as the authors' CNN code), padding that keeps Table 3's
-sizes, setting C for every method (the paper shows the best of six settings,
-and names it for few), and the orthonormal coefficient 1e-3
-(`--config.coefficient`).
+sizes, setting C for every method but those of WGAN-GP, which take A, that of
+their authors (the paper shows the best of six settings, and names it for few),
+and the orthonormal coefficient 1e-3 (`--config.coefficient`).
 """
 
 from configs import arguments

@@ -105,6 +105,27 @@ def test_wgan_gp_brings_its_loss(text, loss):
 
 
 @pytest.mark.parametrize(
+    ("text", "setting"),
+    [
+        ("method=wgan_gp", "A"),
+        ("setting=D,method=wgan_gp_weight_norm", "D"),
+        ("method=wgan_gp,setting=B", "B"),
+        ("method=gan_gp", "C"),
+        ("method=spectral_norm", "C"),
+    ],
+)
+def test_wgan_gp_brings_its_setting_to_the_cnn(text, setting):
+    config = arguments.apply(default.get_config(), text)
+    assert setting_of(config) == TABLE_1[setting]
+
+
+def test_wgan_gp_leaves_the_setting_of_a_resnet():
+    text = "network=gulrajani_resnet,method=wgan_gp"
+    config = arguments.apply(default.get_config(), text)
+    assert setting_of(config) == TABLE_1["C"]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("nosuch=1", "one of method, loss, setting, network.*: nosuch=1$"),
