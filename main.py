@@ -69,8 +69,16 @@ def _parse(argv):
     except SyntaxError as error:
         _fail(f"`config` must be valid Python. {error}", code=2)
     except Exception as error:  # config files can raise any kind
-        _fail(error, code=2)
+        _fail(_cause(error), code=2)
     return remaining
+
+
+def _cause(error):
+    """Returns what a config file said, out of the traceback it comes in."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" not in text:
+        return text
+    return text.splitlines()[-1].partition(": ")[2] or text.splitlines()[-1]
 
 
 def _config_argument(argv):

@@ -21,7 +21,7 @@ from sngan_tf.layers.kernel_normalization import KernelNormalization
 BATCH, CLASSES, LATENTS, SIZE = 4, 3, 6, 32
 TABLE = pytest.mark.parametrize(
     ("network", "method"),
-    itertools.product(networks.NETWORKS, methods.METHODS),
+    list(itertools.product(networks.NETWORKS, methods.METHODS)),
 )
 
 
