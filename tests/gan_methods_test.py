@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers
 
 from sngan_tf import losses
+from sngan_tf import methods
 from sngan_tf import networks
 from sngan_tf import noise
 from sngan_tf.gan import GAN
@@ -403,3 +404,26 @@ def test_saved_conditional_model_goes_on_where_it_stopped(tmp_path):
         model.train_step(data)
     for a, b in zip(gan.weights, loaded.weights, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [(m, loss) for m, row in methods.METHODS.items() for loss in row.losses],
+)
+def test_method_trains_on_each_of_its_losses(method, loss):
+    row = methods.get(method)
+    gan = build(
+        *networks.build(
+            "cnn", (8, 8, 1), latent_dim=LATENTS, width=1 / 32, method=method
+        ),
+        loss=loss,
+        gradient_penalty=row.coefficient if row.gradient_penalty else 0.0,
+    )
+    images = tf.random.stateless_uniform((4, 8, 8, 1), (0, 0), -1, 1)
+    before = gan.discriminator.get_weights()
+    parts = gan.train_step(images)
+    assert np.isfinite([float(part) for part in parts.values()]).all()
+    kernels = [w for w in before if w.ndim > 1]
+    after = [w for w in gan.discriminator.get_weights() if w.ndim > 1]
+    # The last one: below it steps may be too small for float32 to show.
+    assert (kernels[-1] != after[-1]).any()

@@ -151,3 +151,15 @@ def test_zero_matrix_keeps_u():
     )
     np.testing.assert_array_equal(new_u, u)
     np.testing.assert_array_equal(v, 0)
+
+
+@pytest.mark.parametrize("shape", [(600, 40), (40, 600), (512, 512)])
+def test_warm_start_by_steps_and_by_squaring_agree(shape, monkeypatch):
+    random = np.random.default_rng(0)
+    w = random.normal(size=shape).astype("float32")
+    start = random.normal(size=shape[0]).astype("float32")
+    settled = []
+    for limit in (0, 1000):
+        monkeypatch.setattr(power_iteration, "_SQUARED_UP_TO", limit)
+        settled.append(power_iteration.warm_start(w, start))
+    np.testing.assert_allclose(*settled, atol=1e-4)

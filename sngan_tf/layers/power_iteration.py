@@ -6,9 +6,11 @@ Functions on `keras.ops` alone. A matrix `w` is `(d_out, rest)`, `u` is
 
 from keras import ops
 
-# Whatever the spectrum, 100 steps from a random start leave the estimate less
-# than about log(d_out) / 400 below the truth, and cost milliseconds.
-WARM_START_STEPS = 100
+# Whatever the spectrum, 128 steps from a random start leave the estimate less
+# than about log(d_out) / 500 below the truth.
+_WARM_START_SQUARINGS = 7
+# Up to this d_out, squaring W W^T is quicker than as many single steps.
+_SQUARED_UP_TO = 512
 
 
 def as_matrix(kernel, output_axes):
@@ -35,8 +37,7 @@ def normalize(x):
     The largest entry is divided out first, so that neither very small nor
     very large vectors under- or overflow when squared.
     """
-    largest = ops.max(ops.abs(x))
-    x = x / ops.where(largest > 0, largest, ops.ones_like(largest))
+    x = _scaled(x)
     norm = ops.sqrt(ops.sum(ops.square(x)))
     return x / ops.where(norm > 0, norm, ops.ones_like(norm))
 
@@ -74,18 +75,30 @@ def warm_start(w, u):
 
     A matrix that maps it to zero leaves it as it was.
     """
-    # With entries of at most 1 a step needs no care for under- or overflow,
-    # which makes for a loop of few operations; many are slow to build in.
-    w, largest = ops.stop_gradient(w), ops.max(ops.abs(w))
-    w = w / ops.where(largest > 0, largest, ops.ones_like(largest))
+    # With entries of at most 1 nothing here needs care for overflow, and what
+    # underflows is far below the largest singular value.
+    w = _scaled(ops.stop_gradient(w))
     start = normalize(u)
-
-    def step(_, u):
-        u = ops.matmul(w, ops.matmul(u, w))
-        return u / ops.maximum(ops.max(ops.abs(u)), 1e-30)
-
-    settled = ops.fori_loop(0, WARM_START_STEPS, step, start)
+    if w.shape[0] <= _SQUARED_UP_TO:
+        power = ops.matmul(w, ops.transpose(w))
+        for _ in range(_WARM_START_SQUARINGS):
+            power = _scaled(power)
+            power = ops.matmul(power, power)
+        settled = ops.matmul(power, start)
+    else:
+        settled = ops.fori_loop(
+            0,
+            2**_WARM_START_SQUARINGS,
+            lambda _, u: _scaled(ops.matmul(w, ops.matmul(u, w))),
+            start,
+        )
     return ops.where(ops.any(settled != 0), normalize(settled), start)
+
+
+def _scaled(x):
+    """Returns x divided by its largest entry; zeros stay zeros."""
+    largest = ops.max(ops.abs(x))
+    return x / ops.where(largest > 0, largest, ops.ones_like(largest))
 
 
 def sigma(w, u, v):
