@@ -1,6 +1,6 @@
 r"""The ResNets on ImageNet at 128 pixels: Table 6 and the projection one.
 
-    python main.py --workdir=runs/imagenet_concat \
+    python main.py --mode=train --workdir=runs/imagenet_concat \
         --config=configs/imagenet128_resnet.py:network=resnet_concat
 
 Published Inception scores at 450,000 updates:
