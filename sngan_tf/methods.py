@@ -102,9 +102,11 @@ def _layer_norm(name):
     )
 
 
-_SATURATING = tuple(name for name in losses.LOSSES if name != "wasserstein")
+_NOT_WASSERSTEIN = tuple(
+    name for name in losses.LOSSES if name != "wasserstein"
+)
 _UNBOUNDED = {
-    "losses": _SATURATING,
+    "losses": _NOT_WASSERSTEIN,
     "refusal": "nothing bounds the slope of its discriminator, so that the "
     "Wasserstein loss has no minimum",
 }
@@ -123,7 +125,7 @@ METHODS = {
     "gan_gp": Method(
         gradient_penalty=True,
         coefficient=10.0,
-        losses=_SATURATING,
+        losses=_NOT_WASSERSTEIN,
         refusal="on the Wasserstein loss this penalty is wgan_gp",
     ),
     "wgan_gp": Method(**_WGAN_GP),

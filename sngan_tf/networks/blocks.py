@@ -102,13 +102,14 @@ def discriminator_block(x, number, down, name, method):
 
 
 def first_discriminator_block(images, number, name, method):
-    """The block on raw images: no ReLU first, and the shortcut pools first."""
+    """The block on raw images: no ReLU first, and the shortcut pools first.
+
+    A method does not normalise its feature maps.
+    """
     shortcut = _mean_pool(images, f"{name}_pool_shortcut")
     shortcut = method.wrap(conv(number, 1, name=f"{name}_shortcut"))(shortcut)
     x = method.wrap(conv(number, 3, 2**0.5, name=f"{name}_conv_1"))(images)
-    x = layers.ReLU(name=f"{name}_relu_2")(
-        method.normalize(x, f"{name}_norm_2")
-    )
+    x = layers.ReLU(name=f"{name}_relu_2")(x)
     x = method.wrap(conv(number, 3, 2**0.5, name=f"{name}_conv_2"))(x)
     x = _mean_pool(x, f"{name}_pool_residual")
     return layers.Add(name=f"{name}_add")([shortcut, x])
