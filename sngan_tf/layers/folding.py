@@ -67,12 +67,9 @@ def _plain_layer(wrapper):
 def _folded_weights(layer):
     if not isinstance(layer, kernel_normalization.KernelNormalization):
         return layer.get_weights()
-    normalized = layer.normalized_kernel()
-    if len(layer.kernels) == 1:
-        normalized = [normalized]
     by_id = {
         id(kernel): ops.convert_to_numpy(value)
-        for kernel, value in zip(layer.kernels, normalized)
+        for kernel, value in zip(layer.kernels, layer.normalized_kernels())
     }
     return [
         by_id.get(id(weight), ops.convert_to_numpy(weight))

@@ -144,7 +144,15 @@ class KernelNormalization(keras.layers.Wrapper):
 
     def normalized_kernel(self):
         """Returns the float32 kernel(s) that inference uses, in W's shape."""
-        return self._one_or_list(lambda i: self._normalize(i, training=False))
+        kernels = self.normalized_kernels()
+        return kernels[0] if len(kernels) == 1 else kernels
+
+    def normalized_kernels(self):
+        """Returns a list of them, in the order of `kernels`."""
+        return [
+            self._normalize(i, training=False)
+            for i in range(len(self._kernels))
+        ]
 
     @property
     def kernels(self):
@@ -195,10 +203,6 @@ class KernelNormalization(keras.layers.Wrapper):
     def _other_variables(self):
         ours = {id(variable) for variable in self._kernels}
         return [v for v in self.layer.variables if id(v) not in ours]
-
-    def _one_or_list(self, function):
-        values = [function(i) for i in range(len(self._kernels))]
-        return values[0] if len(values) == 1 else values
 
 
 def _build(layer, args, kwargs):

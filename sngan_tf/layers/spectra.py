@@ -23,9 +23,7 @@ def spectral_norms(model):
     norms = {}
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, kernel_normalization.KernelNormalization):
-            values = layer.normalized_kernel()
-            values = [values] if len(layer.kernels) == 1 else values
-            for kernel, value in zip(layer.kernels, values):
+            for kernel, value in zip(layer.kernels, layer.normalized_kernels()):
                 normalized[id(kernel)] = value
             continue
         found = kernels_lib.own_kernels(layer)

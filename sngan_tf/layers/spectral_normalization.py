@@ -79,7 +79,8 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         A layer with several kernels returns a list, in the order of
         `kernels`.
         """
-        return self._one_or_list(self._divisor)
+        norms = [self._divisor(i) for i in range(len(self._kernels))]
+        return norms[0] if len(norms) == 1 else norms
 
     def get_config(self):
         return {
