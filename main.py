@@ -37,6 +37,8 @@ def main(argv):
     logger.setLevel(logging.INFO)
     logger.propagate = False
     absl_logging.set_verbosity(absl_logging.WARNING)
+    # tensorflow-gan calls what TensorFlow has deprecated.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     from sngan_tf import errors
     from sngan_tf import report
     from sngan_tf import workdir

@@ -37,5 +37,8 @@ from configs import default
 def get_config(text=""):
     config = default.get_config()
     config.data.name = "cifar10"
+    config.evaluation.protocol = "paper"
+    config.evaluation.features = "inception"
+    config.evaluation.classifier_updates = 15 * 625  # Epochs x their updates.
     config.loss = "non_saturating"
     return arguments.apply(config, text)

@@ -37,6 +37,9 @@ from configs import default
 def get_config(text=""):
     config = default.get_config()
     config.data.name = "cifar10"
+    config.evaluation.protocol = "paper"
+    config.evaluation.features = "inception"
+    config.evaluation.classifier_updates = 15 * 625  # Epochs x their updates.
     config.network.name = "resnet"
     config.discriminator_steps = 5
     config.generator_batch_size = 2 * config.data.get_ref("batch_size")

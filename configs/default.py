@@ -65,7 +65,10 @@ def get_config():
     config.checkpoint_every = 1_000
     config.keep_checkpoints = 3
     config.sample_every = 1_000
-    config.evaluate_every = 0
+    config.evaluate_every = 5_000
+
+    # Of which checkpoint samples and exports are.
+    config.checkpoint = "last"  # last, best.
 
     # Sample grids.
     config.sampling = ml_collections.ConfigDict()
@@ -73,9 +76,21 @@ def get_config():
     config.sampling.count = 100
     config.sampling.label = -1  # Class of all, if conditional; -1 in turn.
 
-    # Scores, by a classifier of the data set's labels.
+    # Scores: by what, of how many pictures, against which real ones.
     config.evaluation = ml_collections.ConfigDict()
-    config.evaluation.samples = 5_000  # As for the paper's scores, App. B.1.
-    config.evaluation.seed = 1
-    config.evaluation.classifier_updates = 600
+    config.evaluation.protocol = "quick"  # Of --mode=evaluate: quick, paper,
+    # 50k (sngan_tf/protocols.py); during training it is quick.
+    config.evaluation.samples = 5_000  # Of quick: pictures generated, and real
+    # ones at most.
+    config.evaluation.features = "classifier"  # Or inception, for IS and FID.
+    config.evaluation.inception = ""  # Its SavedModel folder or URL; "" finds
+    # it in the cache or fetches it.
+    config.evaluation.classifier_updates = 600  # That the classifier is
+    # trained for, of 64 pictures each.
+    config.evaluation.reference = ""  # Data set of held-out pictures for
+    # paper; "" data.name.
+    config.evaluation.split = "test"  # Its split, of a tfds set.
+    config.evaluation.best = "frechet_distance"  # Score that the best
+    # checkpoint is kept by; also score, kernel_distance.
+    config.evaluation.seed = 1  # Of the latents.
     return config

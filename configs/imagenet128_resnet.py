@@ -34,4 +34,6 @@ def get_config(text=""):
     config.log_every = 1_000
     config.checkpoint_every = 5_000
     config.sample_every = 5_000
+    config.evaluate_every = 10_000
+    config.evaluation.split = "validation"
     return arguments.apply(config, text)

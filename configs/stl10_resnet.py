@@ -23,4 +23,5 @@ def get_config(text=""):
     config.data.name = "stl10"
     config.data.split = "unlabelled"
     config.data.image_size = 48
+    config.evaluation.split = "unlabelled"
     return arguments.apply(config, text)

@@ -65,8 +65,8 @@ class Checkpoints:
         Raises:
             UserError: If there are checkpoints and none can be read.
         """
-        paths = self._newest_first()
-        for path in paths:
+        paths = _paths_in(self._directory)
+        for _, path in sorted(paths.items(), reverse=True):
             try:
                 status = self._checkpoint.restore(path)
                 status.assert_existing_objects_matched()
@@ -79,15 +79,20 @@ class Checkpoints:
         if paths:
             raise UserError(
                 f"No checkpoint in {self._directory} can be read; "
-                f"the newest is {paths[0]}"
+                f"the newest is {paths[max(paths)]}"
             )
         return 0
 
-    def _newest_first(self):
-        # The files themselves, as the manager's own list may be damaged.
-        steps = {
-            int(match.group(1)): str(path.with_suffix(""))
-            for path in self._directory.glob(f"{_PREFIX}-*.index")
-            if (match := re.fullmatch(rf"{_PREFIX}-(\d+)", path.stem))
-        }
-        return [steps[step] for step in sorted(steps, reverse=True)]
+
+def latest_step(directory):
+    """Returns the step of a folder's newest checkpoint, 0 without one."""
+    return max(_paths_in(directory), default=0)
+
+
+def _paths_in(directory):
+    # The files themselves, as the manager's own list may be damaged.
+    return {
+        int(match.group(1)): str(path.with_suffix(""))
+        for path in directory.glob(f"{_PREFIX}-*.index")
+        if (match := re.fullmatch(rf"{_PREFIX}-(\d+)", path.stem))
+    }

@@ -15,11 +15,19 @@ from sngan_tf import gan
 from sngan_tf import losses
 from sngan_tf import methods
 from sngan_tf import networks
+from sngan_tf import protocols
 from sngan_tf import schedules
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
 
-_PRECISIONS = ("float32", "mixed_bfloat16")
+# What fields may be that are a choice of few.
+_CHOICES = {
+    "precision": ("float32", "mixed_bfloat16"),
+    "checkpoint": ("last", "best"),
+    "evaluation.protocol": protocols.NAMES,
+    "evaluation.features": ("classifier", "inception"),
+    "evaluation.best": ("score", "frechet_distance", "kernel_distance"),
+}
 # What each field must be: the rule in words, its test, and the fields.
 _RULES = (
     (
@@ -34,6 +42,9 @@ _RULES = (
             "network.name",
             "method",
             "loss",
+            "evaluation.inception",
+            "evaluation.reference",
+            "evaluation.split",
         ),
     ),
     (
@@ -86,11 +97,10 @@ _RULES = (
         ("optimizer.beta_1", "optimizer.beta_2", "average_decay"),
     ),
     ("0, 1 or 3", lambda value: value in (0, 1, 3), ("data.channels",)),
-    ("2 or more", lambda value: value >= 2, ("evaluation.samples",)),
-    (
-        f"one of {', '.join(_PRECISIONS)}",
-        lambda value: value in _PRECISIONS,
-        ("precision",),
+    ("4 or more", lambda value: value >= 4, ("evaluation.samples",)),
+    *(
+        (f"one of {', '.join(values)}", values.__contains__, (field,))
+        for field, values in _CHOICES.items()
     ),
 )
 
@@ -205,18 +215,26 @@ def build_gan(config):
     return model
 
 
-def restore_gan(config, workdir):
-    """Returns the GAN of a workdir's newest checkpoint; needs no data.
+def restore_gan(config, workdir, which=None):
+    """Returns the GAN of a checkpoint of a workdir; needs no data.
+
+    Args:
+        config: A config.
+        workdir: `workdir.Workdir`.
+        which: `"last"` or `"best"`; by default `config.checkpoint`.
 
     Raises:
         UserError: If there is no checkpoint of this config.
     """
     check(config)
     workdir.check(config)
-    if not workdir.has_checkpoint():
+    which = which or config.checkpoint
+    directory = workdir.best if which == "best" else workdir.checkpoints
+    if not any(directory.glob("*.index")):
         raise UserError(
-            f"There is no checkpoint in {workdir.checkpoints}; train first: "
+            f"There is no checkpoint in {directory}; train first: "
             f"python main.py --mode=train --workdir={workdir.path}"
+            + (" with `evaluate_every` set" if which == "best" else "")
         )
     set_up(config)
     config.data.update(
@@ -226,15 +244,10 @@ def restore_gan(config, workdir):
         }
     )
     model = build_gan(config)
-    checkpoints(config, model, workdir).restore()
+    checkpoint.Checkpoints(
+        model, directory, keep=config.keep_checkpoints
+    ).restore()
     return model
-
-
-def checkpoints(config, model, workdir):
-    """Returns the `Checkpoints` of a run."""
-    return checkpoint.Checkpoints(
-        model, workdir.checkpoints, keep=config.keep_checkpoints
-    )
 
 
 @contextlib.contextmanager

@@ -58,22 +58,30 @@ class Sampler(tf.Module):
             return latents, tf.range(count) % self.num_classes
         return latents, tf.fill((count,), label)
 
-    def many(self, seed, count, label=None):
-        """Returns what `sample` does as an array, made in parts.
+    def batches(self, seed, count, label=None):
+        """Yields what `sample` does in parts, uint8 tensors.
 
         Args:
             seed: Integer that the pictures are a function of.
-            count: How many.
+            count: How many in all.
             label: Class of all, of a conditional generator; None for all
                 classes in turn.
         """
         inputs = self._inputs(seed, count, label)
-        return np.concatenate(
-            [
-                self.images(*(x[i : i + _BATCH_SIZE] for x in inputs))["images"]
-                for i in range(0, count, _BATCH_SIZE)
+        for i in range(0, count, _BATCH_SIZE):
+            yield self.images(*(x[i : i + _BATCH_SIZE] for x in inputs))[
+                "images"
             ]
-        )
+
+    def many(self, seed, count, label=None):
+        """Returns the pictures of `batches` as an array."""
+        return np.concatenate([*self.batches(seed, count, label)])
+
+    def labels(self, count):
+        """Returns the int32 classes of `batches`, None if unconditional."""
+        if self.num_classes:
+            return np.arange(count, dtype=np.int32) % self.num_classes
+        return None
 
     def grid(self, sampling):
         """Returns the pictures of a config's `sampling` section."""

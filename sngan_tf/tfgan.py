@@ -20,13 +20,23 @@ _PACKAGES = (
 )
 
 
-@functools.cache
 def classifier_metrics():
     """Returns the module `tensorflow_gan.python.eval.classifier_metrics`."""
+    return _module("classifier_metrics")
+
+
+def inception_metrics():
+    """Returns the module `tensorflow_gan.python.eval.inception_metrics`."""
+    return _module("inception_metrics")
+
+
+@functools.cache
+def _module(name):
     spec = machinery.PathFinder.find_spec(_PACKAGES[0])
     site = pathlib.Path(spec.submodule_search_locations[0]).parent
-    for name in _PACKAGES:
-        package = types.ModuleType(name)
-        package.__path__ = [str(site.joinpath(*name.split(".")))]
-        sys.modules[name] = package
-    return importlib.import_module(f"{_PACKAGES[-1]}.classifier_metrics")
+    for package_name in _PACKAGES:
+        if package_name not in sys.modules:
+            package = types.ModuleType(package_name)
+            package.__path__ = [str(site.joinpath(*package_name.split(".")))]
+            sys.modules[package_name] = package
+    return importlib.import_module(f"{_PACKAGES[-1]}.{name}")

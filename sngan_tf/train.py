@@ -6,12 +6,14 @@ import numpy as np
 import tensorflow as tf
 
 from sngan_tf import callbacks
+from sngan_tf import checkpoint
 from sngan_tf import data
 from sngan_tf import distribution
 from sngan_tf import evaluate
 from sngan_tf import experiment
 from sngan_tf import images as images_lib
 from sngan_tf import sample
+from sngan_tf import scores
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
@@ -64,11 +66,18 @@ def train(config, workdir):
 
     experiment.resolve(config, pictures)
 
+    # Get ready to score, as this may fail for want of a network.
+    scorer = None
+    if config.evaluate_every:
+        scorer = evaluate.scorer(config, pictures, "quick")
+
     # Build the GAN and go back to its last checkpoint.
     workdir.prepare(config)
     with strategy.scope():
         gan = experiment.build_gan(config)
-        checkpoints = experiment.checkpoints(config, gan, workdir)
+        checkpoints = checkpoint.Checkpoints(
+            gan, workdir.checkpoints, keep=config.keep_checkpoints
+        )
         start = checkpoints.restore()
     workdir.forget_after(start)
     if start >= config.updates:
@@ -78,7 +87,7 @@ def train(config, workdir):
 
     # Train.
     progress = callbacks.ProgressBar(config.updates, images_per_update)
-    records = _Records(config, workdir, gan, pictures)
+    records = _Records(config, workdir, gan, scorer)
     try:
         gan.fit(
             data.training_batches(
@@ -116,15 +125,14 @@ def train(config, workdir):
 class _Records:
     """Writes what is kept of a run: log, TensorBoard, grids and scores."""
 
-    def __init__(self, config, workdir, gan, pictures):
+    def __init__(self, config, workdir, gan, scorer):
         self._config = config
         self._workdir = workdir
         self._gan = gan
         self._sampler = sample.Sampler(gan.sampling_generator, gan.num_classes)
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
-        self._evaluation = None
-        if config.evaluate_every:
-            self._evaluation = evaluate.from_config(config, pictures)
+        self._scorer = scorer
+        self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)
 
     def log(self, row):
         norms = spectral_norms(self._gan.discriminator)
@@ -146,13 +154,18 @@ class _Records:
             tf.summary.image("samples", grid[np.newaxis])
 
     def evaluate(self, step):
-        if self._evaluation is None:
+        if self._scorer is None:
             return
-        rows = self._evaluation.generated(self._sampler, step)
-        self._workdir.add_scores(rows)
+        rows = self._scorer.generated(self._sampler, step)
         with self._writer.as_default(step=step):
             for row in rows:
                 tf.summary.scalar(row["metric"], row["value"])
+        known = workdir_lib.read_rows(self._workdir.scores)
+        self._workdir.add_scores(rows)
+        best = checkpoint.latest_step(self._workdir.best)
+        metric = self._config.evaluation.best
+        if scores.beats(rows, known, best, metric):
+            self._best.save(step)
 
     def evolution(self):
         """Writes the first row of grids over the run as one picture."""

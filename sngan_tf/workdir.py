@@ -21,6 +21,7 @@ _FREE = frozenset(
         "sample_every",
         "evaluate_every",
         "keep_checkpoints",
+        "checkpoint",
     )
 )
 # Fields whose 0, "as the data are", was resolved when the run began.
@@ -39,6 +40,7 @@ class Workdir:
         self.path = pathlib.Path(path)
         self.config = self.path / "config.json"
         self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best"
         self.tensorboard = self.path / "tensorboard"
         self.train_log = self.path / "train.jsonl"
         self.scores = self.path / "scores.jsonl"
@@ -120,7 +122,7 @@ class Workdir:
 
     def add_scores(self, rows):
         """Appends the rows that `scores.jsonl` doesn't hold already."""
-        known = read_rows(self.scores) if self.scores.exists() else []
+        known = read_rows(self.scores)
         for row in rows:
             if row not in known:
                 append_row(self.scores, row)
@@ -145,8 +147,13 @@ def append_row(path, row):
 
 
 def read_rows(path):
-    """Returns the rows of a `.jsonl` file; half-written ones are left out."""
+    """Returns the rows of a `.jsonl` file, none if there is no such file.
+
+    Half-written ones are left out.
+    """
     rows = []
+    if not path.exists():
+        return rows
     for line in path.read_text().splitlines():
         with contextlib.suppress(ValueError):
             rows.append(json.loads(line))

@@ -4,8 +4,8 @@ import difflib
 
 from PIL import Image
 
+from sngan_tf import progress as progress_lib
 from sngan_tf.data import pictures
-from sngan_tf.data import progress as progress_lib
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
@@ -19,7 +19,7 @@ def load(
     builder = _prepared(name, directory)
     if split not in builder.info.splits:
         raise UserError(
-            "`data.split` must be one of "
+            "The split must be one of "
             f"{', '.join(builder.info.splits)}. Received: {split}"
         )
     reference = f"{builder.info.full_name}/{split}"
@@ -45,7 +45,9 @@ def load(
         )
 
     count = len(dataset)
-    examples = progress_lib.bar(tfds.as_numpy(dataset), count, progress)
+    examples = progress_lib.over(
+        tfds.as_numpy(dataset), "pictures", count, show=progress
+    )
     images, labels = pictures.collect(
         map(fitted, examples),
         count,

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 from PIL import ImageOps
 
+from sngan_tf import progress as progress_lib
 from sngan_tf.data import pictures
-from sngan_tf.data import progress as progress_lib
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
@@ -30,8 +30,11 @@ def load(name, picture_format, num_classes, conditional, progress):
     if conditional:
         _check_equal(folder, labels, class_names)
     images = _read_all(paths, picture_format)
-    examples = progress_lib.bar(
-        zip(images, labels, strict=True), len(paths), progress
+    examples = progress_lib.over(
+        zip(images, labels, strict=True),
+        "pictures",
+        len(paths),
+        show=progress,
     )
     images, kept = pictures.collect(
         examples, len(paths), picture_format, [*map(_state, paths)]
