@@ -17,7 +17,8 @@ generator's batch norm is that of each replica, as theirs.
 
 Pictures with a side below 256 pixels are left out, as in the authors' code.
 The first run makes a file of about 60 GB of the others in the cache
-($SNGAN_TF_CACHE).
+($SNGAN_TF_CACHE). The real pictures of the protocol `paper` are those of the
+validation set.
 """
 
 from configs import arguments

@@ -21,8 +21,9 @@ noted):
 
 Ours: not measured yet. Setting B is the best of spectral_norm here (footnote
 4), C that of orthonormal (Fig. 4). Not stated by the paper, so our choice: the
-100,000 pictures without labels as training data, batch 64, and what
-cifar10_cnn.py names.
+100,000 pictures without labels as training data, 10,000 of these as the real
+ones of the FID (the test set has 8,000), batch 64, and what cifar10_cnn.py
+names.
 """
 
 from configs import arguments

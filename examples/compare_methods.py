@@ -47,6 +47,7 @@ def train(method, run, flags):
             "--mode=train",
             f"--config={CONFIG}:method={method}",
             f"--workdir={run.path}",
+            "--config.evaluate_every=0",
             *flags,
         ],
         cwd=ROOT,

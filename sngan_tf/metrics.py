@@ -1,9 +1,9 @@
 """Scores of pictures from the features or logits of a frozen network.
 
 All are in float64, whatever the input. The Inception score and the kernel
-distance are those of tensorflow-gan. Its Frechet distance rounds to float32
-where the features are float32, and drops eigenvalues below 1e-10, so that here
-moments and root are our own. Improved precision and recall it does not have.
+distance are those of tensorflow-gan. Its Frechet distance drops eigenvalues
+below 1e-10 and casts the result back to float32, so that here moments and root
+are our own. Improved precision and recall it does not have.
 
 Which network made the features decides what a score is called: see `scores`.
 """
@@ -19,6 +19,7 @@ NEIGHBOURS = 3
 _BLOCK = 1024
 # Rows of a block of distances, of which each is as long as a whole set.
 _DISTANCE_ROWS = 256
+_ROUNDING = 1e-12
 
 
 def inception_score(logits, splits=10):
@@ -44,7 +45,7 @@ def inception_score(logits, splits=10):
         )
     score = tfgan.classifier_metrics().classifier_score_from_logits
     scores = [
-        float(score(tf.constant(part, tf.float64)))
+        float(score(tf.constant(_without_zeros(part))))
         for part in np.split(logits, splits)
     ]
     return float(np.mean(scores)), float(np.std(scores))
@@ -129,8 +130,10 @@ def kernel_distance(real_features, fake_features, block=_BLOCK):
         there. The error is that of the mean of the blocks, nan if it is one.
 
     Raises:
-        ValueError: On other shapes, or a feature that is not finite.
+        ValueError: On other shapes or numbers, or a feature that is not finite.
     """
+    if block < 1:
+        raise ValueError(f"`block` must be positive. Received: block={block}")
     real, fake = _checked_pair(real_features, fake_features, least=2)
     count = math.ceil(max(len(real), len(fake)) / block)
     count = min(count, len(real) // 2, len(fake) // 2)
@@ -188,6 +191,12 @@ def precision_recall(real_features, fake_features, neighbours=NEIGHBOURS):
     return float(fake_inside.mean()), float(real_inside.mean())
 
 
+def _without_zeros(logits):
+    """Keeps probabilities from 0, of which tensorflow-gan takes logarithms."""
+    logits = logits.astype(np.float64)
+    return np.maximum(logits, logits.max(axis=1, keepdims=True) - 700.0)
+
+
 def _radii(features, neighbours):
     """Returns the squared distance of each sample to its k-th neighbour."""
     radii = np.empty(len(features))
@@ -195,7 +204,7 @@ def _radii(features, neighbours):
         # The nearest of all is the sample itself.
         distances.partition(neighbours, axis=1)
         radii[rows] = distances[:, neighbours]
-    return radii
+    return radii * (1 + _ROUNDING)  # A sample as far away is inside.
 
 
 def _squared_distances(a, b):
@@ -208,7 +217,7 @@ def _squared_distances(a, b):
         block = _centered(a, rows, center)
         distances = np.sum(block**2, axis=1)[:, np.newaxis] + norms
         # What is left of the difference of equal samples is rounding.
-        rounding = 1e-12 * distances
+        rounding = _ROUNDING * distances
         for columns in _blocks(b):
             other = _centered(b, columns, center)
             distances[:, columns] -= 2 * block @ other.T

@@ -1,5 +1,6 @@
 """Features of real pictures, computed once and kept."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -107,18 +108,19 @@ def _key(network, pictures, rows):
     digest = hashlib.sha256(json.dumps(about).encode())
     digest.update(str(pictures.images.shape[1:]).encode())
     for images in _batches(network, pictures, rows):
-        digest.update(images.data)
+        digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()[:24]
 
 
 def _write(path, found):
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{os.getpid()}-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(temporary, features=found[0], logits=found[1])
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         _LOGGER.warning(
             "%s can't be kept, so it will be made again: %s",
             path,
@@ -137,7 +139,7 @@ def _read(path, count):
     except Exception as error:  # whatever a damaged file raises
         _LOGGER.warning("%s is damaged, made anew: %s", path, first_line(error))
         return None
-    if any(len(array) != count or array.ndim != 2 for array in found):
+    if any(array.ndim != 2 or len(array) != count for array in found):
         _LOGGER.warning("%s is damaged, made anew: other shapes", path)
         return None
     return found

@@ -190,3 +190,14 @@ def test_weight_that_is_not_finite_is_refused(gan, tmp_path, value, weight_of):
         checkpoints.save(2)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
     assert restore(gan, tmp_path) == 1
+
+
+def test_latest_step_is_that_of_the_newest_index(tmp_path):
+    assert checkpoint.latest_step(tmp_path / "missing") == 0
+    assert checkpoint.latest_step(tmp_path) == 0
+    names = ("step-9.index", "step-10.index", "step-11.data", "best-12.index")
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "step-99.index").touch()
+    assert checkpoint.latest_step(tmp_path) == 10

@@ -44,7 +44,31 @@ from sngan_tf.errors import UserError
         ("evaluate_every", -1, "evaluate_every=-1"),
         ("keep_checkpoints", 0, "keep_checkpoints=0"),
         ("sampling.count", 0, "sampling.count=0"),
-        ("evaluation.samples", 1, "evaluation.samples=1"),
+        ("evaluation.samples", 3, "4 or more.*evaluation.samples=3"),
+        (
+            "evaluation.protocol",
+            "fid",
+            "`evaluation.protocol` must be one of quick, paper, 50k. "
+            "Received: evaluation.protocol=fid$",
+        ),
+        (
+            "evaluation.features",
+            "vgg",
+            "`evaluation.features` must be one of classifier, inception. "
+            "Received: evaluation.features=vgg$",
+        ),
+        (
+            "evaluation.best",
+            "recall",
+            "`evaluation.best` must be one of score, frechet_distance, "
+            "kernel_distance. Received: evaluation.best=recall$",
+        ),
+        (
+            "checkpoint",
+            "first",
+            "`checkpoint` must be one of last, best. Received: "
+            "checkpoint=first$",
+        ),
         ("precision", "float8", "one of float32, mixed_bfloat16"),
         ("distribution", "cloud", "distribution=cloud"),
         ("seed", -1, "seed=-1"),
@@ -130,3 +154,19 @@ def test_mixed_precision_keeps_kernels_and_losses_float32(tiny_config):
     layer = gan.discriminator.get_layer("normalized_conv_1")
     assert layer.layer.compute_dtype == "bfloat16"
     assert {w.dtype for w in gan.discriminator.weights} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [
+        ("evaluation.protocol", ("quick", "paper", "50k")),
+        ("evaluation.features", ("classifier", "inception")),
+        ("evaluation.best", ("score", "frechet_distance", "kernel_distance")),
+        ("evaluation.samples", (4,)),
+        ("checkpoint", ("last", "best")),
+    ],
+)
+def test_every_choice_passes(tiny_config, field, values):
+    for value in values:
+        tiny_config.update_from_flattened_dict({field: value})
+        experiment.check(tiny_config)

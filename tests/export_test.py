@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sngan_tf import checkpoint
 from sngan_tf import evaluate
+from sngan_tf import experiment
 from sngan_tf import export
 from sngan_tf import images as images_lib
 from sngan_tf import sample
@@ -94,31 +96,58 @@ def test_samples_are_a_function_of_the_seed(trained):
     sampler = sample.Sampler(gan.sampling_generator)
     np.testing.assert_array_equal(sampler.many(1, 6)[:4], sampler.many(1, 4))
     assert not np.array_equal(sampler.many(1, 4), sampler.many(2, 4))
+    assert sampler.labels(4) is None
 
 
-def test_evaluate_appends_scores_of_generated_and_real(trained, capsys):
+def add_best(config, workdir, step):
+    """Keeps a GAN of other kernels as the best; returns its sampler."""
+    gan = experiment.restore_gan(config, workdir, "last")
+    random = np.random.default_rng(3)
+    for weight in gan.sampling_generator.weights:
+        if len(weight.shape) > 1:
+            weight.assign(random.normal(size=weight.shape))
+    gan.step.assign(step)
+    checkpoint.Checkpoints(gan, workdir.best, keep=1).save(step)
+    return sample.Sampler(gan.sampling_generator)
+
+
+def test_best_checkpoint_is_sampled_and_exported_if_asked(trained):
+    config, workdir, gan = trained
+    last = sample.Sampler(gan.sampling_generator).many(3, 9)
+    best = add_best(config, workdir, 2).many(3, 9)
+    assert np.abs(last.astype(int) - best.astype(int)).max() > 10
+    for which, pictures in (("best", best), ("last", last)):
+        config.checkpoint = which
+        path = sample.sample(config, workdir)
+        np.testing.assert_array_equal(
+            np.load(path.with_suffix(".npy")), pictures
+        )
+        model = tf.saved_model.load(str(export.export(config, workdir)))
+        served = model.signatures["sample"](
+            seed=tf.constant(3), count=tf.constant(9)
+        )
+        np.testing.assert_array_equal(served["images"], pictures)
+
+
+@pytest.mark.parametrize("verb", [sample.sample, export.export])
+def test_best_checkpoint_that_is_not_there_is_an_error(trained, verb):
     config, workdir, _ = trained
-    rows = evaluate.evaluate(config, workdir)
-    assert rows == workdir_lib.read_rows(workdir.scores)
-    evaluate.evaluate(config, workdir)
-    assert rows == workdir_lib.read_rows(workdir.scores)
-    values = {row["metric"]: row["value"] for row in rows}
-    assert values.keys() == {
-        "classifier_score",
-        "frechet_classifier_distance",
-        "smallest_class_share",
-        "real_classifier_score",
-        "real_frechet_classifier_distance",
-    }
-    assert 1 <= values["classifier_score"] <= 10
-    assert 0 <= values["smallest_class_share"] <= 0.1
-    assert (
-        values["real_frechet_classifier_distance"]
-        < values["frechet_classifier_distance"]
+    config.checkpoint = "best"
+    message = f"no checkpoint in {workdir.best};.*with `evaluate_every` set$"
+    with pytest.raises(UserError, match=message):
+        verb(config, workdir)
+
+
+def test_batches_are_the_parts_of_all_pictures(trained, monkeypatch):
+    _, _, gan = trained
+    sampler = sample.Sampler(gan.sampling_generator)
+    whole = sampler.many(1, 10)
+    monkeypatch.setattr(sample, "_BATCH_SIZE", 4)
+    parts = [*sampler.batches(1, 10)]
+    assert [len(part) for part in parts] == [4, 4, 2]
+    np.testing.assert_allclose(
+        np.concatenate(parts).astype(int), whole.astype(int), atol=1
     )
-    table = capsys.readouterr().out
-    assert f"{values['classifier_score']:.3f}" in table
-    assert "test accuracy" in table
 
 
 @pytest.mark.parametrize(
@@ -206,6 +235,9 @@ def test_samples_are_of_all_classes_in_turn_or_of_one(conditional):
     layer.beta.assign(np.random.default_rng(0).normal(size=layer.beta.shape))
     sampler = sample.Sampler(gan.sampling_generator, gan.num_classes)
     in_turn = sampler.many(3, 12)
+    labels = sampler.labels(12)
+    assert labels.dtype == np.int32
+    assert labels.tolist() == [*range(10), 0, 1]
     latents = sampler._inputs(3, 12)[0]
     of_class = {
         label: images_lib.to_uint8(

@@ -64,6 +64,7 @@ def test_whole_job_without_mode(tmp_path):
     assert config["network"]["width"] == 0.04
     table = process.stdout.splitlines()
     assert any(line.startswith("classifier_score") for line in table)
+    assert any(line.startswith("scores, protocol quick") for line in table)
     assert any("runs/digits/export/generator" in line for line in table)
     # The bar shows losses and speed.
     for word in ("4/4", "d_loss=", "g_loss=", "images_per_s="):
@@ -127,6 +128,11 @@ def test_file_that_is_no_config_is_one_line(tmp_path, content, message):
         (["--config.updates=-1"], "`updates` must be positive"),
         (["--config.data.name=folder:nowhere"], "folder:nowhere"),
         (["--mode=export"], "no checkpoint"),
+        (["--config.checkpoint=first"], "`checkpoint` must be one of last"),
+        (
+            ["--config.evaluation.protocol=fid"],
+            "`evaluation.protocol` must be one of quick, paper, 50k.",
+        ),
         (["--workdir=file/run"], "`workdir` must be a folder"),
     ],
 )

@@ -2,13 +2,25 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from sngan_tf import checkpoint
 from sngan_tf import evaluate
+from sngan_tf import experiment
 from sngan_tf import images as images_lib
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 from sngan_tf.layers import spectral_norms
 from sngan_tf.train import train
+
+CLASSIFIER = [
+    "classifier_score",
+    "frechet_classifier_distance",
+    "kernel_classifier_distance",
+    "classifier_precision",
+    "classifier_recall",
+    "smallest_class_share",
+]
 
 
 @pytest.fixture
@@ -47,17 +59,16 @@ def test_writes_what_the_contract_names(tiny_config, workdir):
     np.testing.assert_array_equal(evolution, np.concatenate(rows))
 
     scores = workdir_lib.read_rows(workdir.scores)
-    assert [row["metric"] for row in scores] == [
-        "classifier_score",
-        "frechet_classifier_distance",
-        "smallest_class_share",
-    ]
+    assert [row["metric"] for row in scores] == CLASSIFIER
     for row in scores:
         assert row["step"] == 4
-        assert row["num_real"] == 1797
+        assert row["protocol"] == "quick"
+        real = row["metric"] not in ("classifier_score", "smallest_class_share")
+        assert row["num_real"] == (50 if real else 0)
         assert row["num_fake"] == 50
         assert row["reference"] == "digits/all"
         assert row["features"].startswith("classifier-")
+    assert checkpoint.latest_step(workdir.best) == 4
 
     assert list(workdir.tensorboard.glob("events.out.tfevents.*"))
     assert sorted(p.stem for p in workdir.checkpoints.glob("*.index")) == [
@@ -244,3 +255,148 @@ def test_updates_stay_where_the_rate_decays_to_them(tiny_config, workdir):
     tiny_config.updates = 6
     with pytest.raises(UserError, match=r"updates \(saved 4, given 6\)"):
         train(tiny_config, workdir)
+
+
+# Scores during training.
+
+
+def score_by(monkeypatch, values, metric="frechet_classifier_distance", **also):
+    """Replaces scores by the value chosen for each step; returns the steps."""
+    steps = []
+
+    class Scorer:
+        def generated(self, sampler, step):
+            steps.append(step)
+            return [
+                {"step": step, "metric": "other", "value": 0.5, **also},
+                {"step": step, "metric": metric, "value": values[step], **also},
+            ]
+
+    def scorer(config, pictures, protocol):
+        assert protocol == "quick"
+        return Scorer()
+
+    monkeypatch.setattr(evaluate, "scorer", scorer)
+    return steps
+
+
+def test_scores_are_quick_ones_whatever_the_protocol(
+    tiny_config, workdir, monkeypatch
+):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    values = {1: 3.5, 2: 2.5, 3: 1.5, 4: 4.5}
+    steps = score_by(monkeypatch, values)
+    tiny_config.evaluate_every = 1
+    tiny_config.evaluation.protocol = "paper"
+    train(tiny_config, workdir)
+    assert steps == [1, 2, 3, 4]
+    rows = workdir_lib.read_rows(workdir.scores)
+    assert [(row["step"], row["value"]) for row in rows[1::2]] == [
+        *values.items()
+    ]
+    events = event_accumulator.EventAccumulator(
+        str(workdir.tensorboard), {"tensors": 0}
+    )
+    events.Reload()
+    found = events.Tensors("frechet_classifier_distance")
+    assert {
+        event.step: float(tf.make_ndarray(event.tensor_proto))
+        for event in found
+    } == values
+    assert [event.step for event in events.Tensors("other")] == steps
+
+
+@pytest.mark.parametrize(
+    ("best", "metric", "values", "step"),
+    [
+        ("frechet_distance", "frechet_classifier_distance", [3, 1, 2, 4], 2),
+        ("frechet_distance", "frechet_inception_distance", [1, 1, 1, 1], 1),
+        ("score", "classifier_score", [3, 1, 2, 3], 1),
+        ("score", "inception_score", [1, 4, 5, 2], 3),
+    ],
+)
+def test_best_checkpoint_is_that_of_the_best_score(
+    tiny_config, workdir, monkeypatch, best, metric, values, step
+):
+    score_by(monkeypatch, dict(enumerate(values, 1)), metric)
+    tiny_config.evaluate_every = 1
+    tiny_config.evaluation.best = best
+    train(tiny_config, workdir)
+    assert [path.name for path in workdir.best.glob("*.index")] == [
+        f"step-{step}.index"
+    ]
+    assert len([*workdir.best.glob("*.data-*")]) == 1
+    gan = experiment.restore_gan(tiny_config, workdir, "best")
+    assert int(gan.step.numpy()) == step
+
+
+def test_best_checkpoint_holds_the_weights_of_its_step(
+    tiny_config, tmp_path, workdir, monkeypatch
+):
+    score_by(monkeypatch, {2: 1.0, 4: 2.0})
+    tiny_config.evaluate_every = 2
+    train(tiny_config, workdir)
+    tiny_config.evaluate_every = 0
+    tiny_config.checkpoint_every = 0
+    tiny_config.updates = 2
+    expected = train(tiny_config, workdir_lib.Workdir(tmp_path / "other"))
+    gan = experiment.restore_gan(tiny_config, workdir, "best")
+    for a, b in zip(gan.weights, expected.weights, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
+@pytest.mark.parametrize(
+    ("later", "also", "step"),
+    [
+        (3.0, {}, 2),
+        (1.0, {}, 4),
+        # Measured on something else, so that it doesn't compare.
+        (3.0, {"features": "another"}, 4),
+    ],
+)
+def test_best_checkpoint_outlives_a_restart(
+    tiny_config, workdir, monkeypatch, later, also, step
+):
+    tiny_config.evaluate_every = 2
+    tiny_config.updates = 2
+    score_by(monkeypatch, {2: 2.0})
+    train(tiny_config, workdir)
+    tiny_config.updates = 4
+    score_by(monkeypatch, {4: later}, **also)
+    train(tiny_config, workdir)
+    assert [path.name for path in workdir.best.glob("*.index")] == [
+        f"step-{step}.index"
+    ]
+
+
+def test_unscored_run_has_no_best_checkpoint(tiny_config, workdir):
+    train(tiny_config, workdir)
+    assert not workdir.best.exists()
+
+
+def test_missing_inception_is_found_before_anything_is_written(
+    tiny_config, workdir
+):
+    tiny_config.evaluate_every = 2
+    tiny_config.evaluation.features = "inception"
+    tiny_config.evaluation.inception = "/no/such/model"
+    with pytest.raises(UserError, match="evaluation.inception=/no/such/model"):
+        train(tiny_config, workdir)
+    assert not workdir.path.exists()
+    tiny_config.evaluate_every = 0
+    train(tiny_config, workdir)
+    assert workdir.has_checkpoint()
+
+
+def test_scoring_leaves_training_as_it_is(tiny_config, tmp_path):
+    """Neither a classifier trained first nor a cached one is in the way."""
+    runs = []
+    for i, evaluate_every in enumerate((0, 2, 2)):
+        tiny_config.evaluate_every = evaluate_every
+        runs.append(
+            train(tiny_config, workdir_lib.Workdir(tmp_path / f"run_{i}"))
+        )
+    for run in runs[1:]:
+        for a, b in zip(runs[0].weights, run.weights, strict=True):
+            np.testing.assert_array_equal(a, b, err_msg=a.path)

@@ -85,6 +85,9 @@ def test_every_difference_is_named(run, config):
         "keep_checkpoints",
         "sampling.seed",
         "sampling.count",
+        "checkpoint",
+        "evaluation.protocol",
+        "evaluation.best",
         "evaluation.samples",
         "evaluation.classifier_updates",
     ],
@@ -182,3 +185,22 @@ def test_failed_write_leaves_the_old_text(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         workdir_lib.write_text(path, "new")
     assert path.read_text() == "old"
+
+
+def test_missing_file_has_no_rows(tmp_path):
+    assert workdir_lib.read_rows(tmp_path / "missing.jsonl") == []
+
+
+def test_scores_are_added_once(tmp_path):
+    run = workdir_lib.Workdir(tmp_path)
+    rows = [{"step": 1, "value": 0.1}, {"step": 2, "value": 0.1}]
+    run.add_scores(rows[:1])
+    run.add_scores(rows)
+    assert workdir_lib.read_rows(run.scores) == rows
+
+
+def test_best_checkpoint_alone_is_none_to_go_on_from(tmp_path):
+    run = workdir_lib.Workdir(tmp_path)
+    run.best.mkdir(parents=True)
+    (run.best / "step-1.index").touch()
+    assert not run.has_checkpoint()

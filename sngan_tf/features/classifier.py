@@ -47,8 +47,7 @@ def load_classifier(pictures, updates, cache=None):
             f"classes or more. Received: {pictures.reference} with "
             f"{len(pictures.class_names)} classes"
         )
-    order = np.random.default_rng(0).permutation(len(pictures))
-    held_out, training = np.split(order, [max(1, len(order) // 5)])
+    held_out, training = split_rows(len(pictures))
     cache = pathlib.Path(cache or cache_lib.directory())
     path = cache / f"classifier-{_key(pictures, updates)}.keras"
     model = _load(path)
@@ -63,6 +62,12 @@ def load_classifier(pictures, updates, cache=None):
     right = np.argmax(logits, axis=1) == pictures.labels[held_out]
     network.accuracy = float(np.mean(right))
     return network
+
+
+def split_rows(count):
+    """Returns the row numbers that are held out, and those that train."""
+    order = np.random.default_rng(0).permutation(count)
+    return np.split(order, [max(1, count // 5)])
 
 
 def _frozen(model):
@@ -84,7 +89,7 @@ def _train(pictures, rows, updates):
     steps_per_epoch = -(-len(rows) // _TRAINING_BATCH_SIZE)
     epochs = -(-updates // steps_per_epoch)
     updates = epochs * steps_per_epoch
-    warmup = max(1, updates // 6)
+    warmup = updates // 6
     logits.compile(
         keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
@@ -144,7 +149,7 @@ def _key(pictures, updates):
     digest = hashlib.sha256(f"{_VERSION} {updates}".encode())
     digest.update(str(pictures.images.shape).encode())
     digest.update(np.ascontiguousarray(pictures.images).data)
-    digest.update(pictures.labels.data)
+    digest.update(np.ascontiguousarray(pictures.labels).data)
     return digest.hexdigest()[:16]
 
 
