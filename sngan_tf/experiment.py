@@ -131,8 +131,7 @@ def check(config):
 
 
 def set_up(config):
-    """Sets the process-wide seeds, determinism and compiler."""
-    keras.utils.set_random_seed(config.seed)
+    """Sets the process-wide determinism and compiler."""
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     # TensorFlow's remapper stumbles over the gradients of leaky ReLU, prints
@@ -172,6 +171,8 @@ def build_gan(config):
     Args:
         config: A checked config, resolved.
     """
+    # Here, so that nothing made before changes the weights.
+    keras.utils.set_random_seed(config.seed)
     size = config.data.image_size
     method = methods.get(config.method, config.coefficient or None)
     num_classes = config.data.num_classes if is_conditional(config) else None

@@ -85,4 +85,5 @@ def _value(row):
 
 
 def _counts(row):
-    return f"{row['num_fake']:,} / {row['num_real'] or '-'}"
+    real = f"{row['num_real']:,}" if row["num_real"] else "-"
+    return f"{row['num_fake']:,} / {real}"

@@ -226,6 +226,30 @@ def test_reference_that_cannot_be_read_is_named(tiny_config):
         evaluate.scorer(tiny_config, pictures, "paper")
 
 
+def test_held_out_split_is_loaded_like_the_data(tiny_config, monkeypatch):
+    pictures = experiment.load_pictures(tiny_config)
+    small_protocols(monkeypatch)
+    tiny_config.data.name = "cifar10"
+    tiny_config.data.directory = "somewhere"
+    tiny_config.data.min_side = 9
+    tiny_config.evaluation.split = "test[:50%]"
+    asked = []
+
+    def load(name, image_size, **options):
+        asked.append((name, image_size, options))
+        return dataclasses.replace(pictures, reference="cifar10/test")
+
+    monkeypatch.setattr(data, "load", load)
+    scorer = evaluate.scorer(tiny_config, pictures, "paper")
+    assert scorer.real(1)[0]["reference"] == "cifar10/test"
+    ((name, image_size, options),) = asked
+    assert (name, image_size) == ("cifar10", 8)
+    assert options["channels"] == 1
+    assert options["split"] == "test[:50%]"
+    assert options["directory"] == "somewhere"
+    assert options["min_side"] == 9
+
+
 @pytest.mark.parametrize(
     ("network", "refused"), [("resnet_projection", True), ("cnn", False)]
 )

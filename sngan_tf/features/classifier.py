@@ -16,7 +16,7 @@ from sngan_tf.errors import first_line
 from sngan_tf.features.network import FeatureNetwork
 
 _LOGGER = logging.getLogger(__name__)
-_VERSION = 2
+_VERSION = 3
 _BATCH_SIZE = 500
 _TRAINING_BATCH_SIZE = 64
 _LARGEST_SIDE = 32
@@ -84,6 +84,7 @@ def _frozen(model):
 
 
 def _train(pictures, rows, updates):
+    keras.utils.set_random_seed(0)
     network = _network(pictures.images.shape[1:], len(pictures.class_names))
     logits = keras.Model(network.inputs, network.outputs[1])
     steps_per_epoch = -(-len(rows) // _TRAINING_BATCH_SIZE)
@@ -123,7 +124,9 @@ def _network(image_shape, num_classes):
     x = layers.Rescaling(1 / 127.5, -1.0)(images)
     if image_shape[0] > _LARGEST_SIDE:
         x = layers.Resizing(_LARGEST_SIDE, _LARGEST_SIDE, antialias=True)(x)
-    x = layers.RandomTranslation(0.125, 0.125, fill_mode="nearest")(x)
+    x = layers.RandomTranslation(
+        0.125, 0.125, fill_mode="nearest", interpolation="nearest"
+    )(x)
     if image_shape[-1] == 3:
         # Gray sets are often of characters, which have no mirror images.
         x = layers.RandomFlip("horizontal")(x)
