@@ -33,7 +33,7 @@ def table(workdir):
     best = checkpoint.latest_step(workdir.best)
     for measured, scores in _groups(workdir).items():
         lines += ["", _caption(*measured), *_score_lines(scores, best)]
-    return "\n".join(lines)
+    return "\n".join(lines).strip()
 
 
 def _groups(workdir):

@@ -31,12 +31,18 @@ def two_replicas():
     return distribution.strategy("mirrored")
 
 
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory):
+    """Returns a folder for classifiers that many tests score by."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def tiny_config(monkeypatch, tmp_path):
+def tiny_config(monkeypatch, shared_cache):
     """The digits config at a size that trains in a moment."""
     from configs import digits
 
-    monkeypatch.setenv("SNGAN_TF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SNGAN_TF_CACHE", str(shared_cache))
     config = digits.get_config()
     config.data.image_size = 8
     config.data.batch_size = 8

@@ -38,12 +38,6 @@ def shared(tmp_path_factory):
     return tmp_path_factory.mktemp("shared")
 
 
-@pytest.fixture(autouse=True)
-def shared_cache(shared, tiny_config, monkeypatch):
-    """Lets all tests of this file have one classifier."""
-    monkeypatch.setenv("SNGAN_TF_CACHE", str(shared / "cache"))
-
-
 @pytest.fixture
 def trained(tiny_config, workdir, shared):
     """Returns the workdir of a run of four updates, a copy for each test."""

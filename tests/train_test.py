@@ -389,8 +389,9 @@ def test_missing_inception_is_found_before_anything_is_written(
     assert workdir.has_checkpoint()
 
 
-def test_scoring_leaves_training_as_it_is(tiny_config, tmp_path):
+def test_scoring_leaves_training_as_it_is(tiny_config, tmp_path, monkeypatch):
     """Neither a classifier trained first nor a cached one is in the way."""
+    monkeypatch.setenv("SNGAN_TF_CACHE", str(tmp_path / "cache"))
     runs = []
     for i, evaluate_every in enumerate((0, 2, 2)):
         tiny_config.evaluate_every = evaluate_every
