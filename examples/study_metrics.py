@@ -1,7 +1,7 @@
 r"""Do the scores measure anything? Each under damage that grows.
 
     python examples/study_metrics.py docs/metrics_study --updates 9375 \
-        --real folder:cifar10/test --fake folder:cifar10/train
+        --real folder:cifar/test --fake folder:cifar/train
 
 The classifier is trained on four fifths of the second data set; its last fifth,
 damaged, stands for generated pictures, and the first data set for real ones.
@@ -116,7 +116,7 @@ DAMAGES = {
     ),
     # Both sets grow: the Frechet distance has a bias that falls, KID has none.
     REAL: Damage(
-        "share of the pictures",
+        "pictures of each set",
         (0.1, 0.2, 0.5, 1),
         1,
         fewer,
@@ -266,6 +266,9 @@ def draw(records, fake, path):
         column[0].axis("off")
         if damage.visible:
             column[0].imshow(strip(damage, shuffled(fake)), cmap="gray")
+        ticks = damage.levels
+        if name == REAL:
+            ticks = [r["num_fake"] for r in of(records, name, METRICS[0])]
         for panel, metric in zip(column[1:], METRICS):
             found = of(records, name, metric)
             panel.errorbar(
@@ -274,13 +277,13 @@ def draw(records, fake, path):
                 [record["std"] or 0 for record in found],
                 marker="o",
             )
-            panel.set_xticks(range(len(damage.levels)), damage.levels)
+            panel.set_xticks(range(len(damage.levels)), ticks)
             panel.set_xlim(-0.5, len(damage.levels) - 0.5)
             panel.grid(alpha=0.3)
             if metric in ("precision", "recall"):
                 panel.set_ylim(-0.05, 1.05)
             else:
-                panel.set_ylim(bottom=0)
+                panel.set_ylim(0, 1.05 * panel.get_ylim()[1])
         column[-1].set_xlabel(damage.unit)
     figure.savefig(path, dpi=75)
 

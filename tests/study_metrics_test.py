@@ -96,7 +96,7 @@ def test_committed_study_has_the_right_order(study):
     lines = (ROOT / "docs" / "metrics_study.jsonl").read_text().splitlines()
     committed = [json.loads(line) for line in lines]
     assert study.violations(committed) == []
-    assert {r["reference"] for r in committed} == {"folder:cifar10/test"}
+    assert {r["reference"] for r in committed} == {"folder:cifar/test"}
     counts = {r["num_real"] for r in committed if r["damage"] == study.REAL}
     assert counts == {1_000, 2_000, 5_000, 10_000}
 
