@@ -13,8 +13,12 @@ def get_config():
     # Run.
     config.seed = 0  # Weights, data order, latents and augmentation.
     config.deterministic = False  # Ops that repeat to the bit, slower.
-    config.distribution = "auto"  # auto, one_device, mirrored.
-    config.precision = "float32"  # float32, mixed_bfloat16.
+    config.distribution = "auto"  # auto: what the machine has; one_device,
+    # mirrored (GPUs of a host), multi_worker (hosts of TF_CONFIG), tpu or
+    # tpu:NAME.
+    config.precision = "float32"  # float32, mixed_bfloat16, mixed_float16.
+    config.steps_per_execution = 1  # Updates that are run without a look at
+    # them; of each `_every` and of `updates` a divisor.
 
     # Pictures.
     config.data = ml_collections.ConfigDict()
@@ -28,6 +32,10 @@ def get_config():
     config.data.num_classes = 0  # That the data must have; 0 as it has.
     config.data.batch_size = 64  # Real pictures per discriminator update, over
     # all replicas. Not in the paper; 64 in the authors' CNN code.
+    config.data.streaming = False  # Read a folder's pictures when they are
+    # needed, again in each epoch, instead of all at first.
+    config.data.on_bad_image = "raise"  # Or skip: of pictures that can't be
+    # read.
     config.data.shift = 0  # Largest random shift, in pixels, of real and fake
     # pictures alike before the discriminator; 0 as in the paper.
 
@@ -40,6 +48,8 @@ def get_config():
     config.network.discriminator_width = 1.0  # A further one on the
     # discriminator's; 1.5 in Tables 7 and 8.
     config.network.latent_dim = 128  # d_z, section 4.
+    config.network.synchronized_batch_norm = True  # Statistics of all
+    # replicas, as one device has them; False: of each replica, faster.
     config.method = "spectral_norm"  # A row of sngan_tf/methods.py.
     config.coefficient = 0.0  # Of the method: lambda, c or bound; 0 its own.
     config.auxiliary = ml_collections.ConfigDict()
@@ -63,7 +73,9 @@ def get_config():
     # What is kept of a run; every counts updates, 0 is never.
     config.log_every = 100
     config.checkpoint_every = 1_000
-    config.keep_checkpoints = 3
+    config.keep_checkpoints = 3  # The newest, by count;
+    config.keep_checkpoints_hours = 0.0  # of those before, one for every so
+    # many hours; 0 none.
     config.sample_every = 1_000
     config.evaluate_every = 5_000
 

@@ -1,44 +1,77 @@
-"""tf.distribute strategies by name, and the arithmetic of batches."""
+"""tf.distribute strategies by name, and what the hosts of one do together."""
 
 import functools
+import json
+import logging
+import os
+import socket
 
 import tensorflow as tf
 
-DISTRIBUTIONS = ("auto", "one_device", "mirrored")
+from sngan_tf.errors import first_line
+
+_LOGGER = logging.getLogger(__name__)
+NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+_TPU = "tpu:"
+_TF_CONFIG = "TF_CONFIG"
+_TIMEOUT = 10  # Seconds that a TPU's host may take to answer.
 
 
 def check(name):
-    """Raises a ValueError unless there is a strategy of that name."""
-    if name not in DISTRIBUTIONS:
+    """Raises a ValueError unless there is a strategy of that name.
+
+    That of several hosts needs a `TF_CONFIG` that names them.
+    """
+    if name not in NAMES and not name.startswith(_TPU):
         raise ValueError(
-            f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}. "
-            f"Received: distribution={name}"
+            f"`distribution` must be one of {', '.join(NAMES)}, or "
+            f"{_TPU}NAME. Received: distribution={name}"
         )
+    if name in ("auto", "multi_worker"):
+        workers, _ = _cluster()
+        if name == "multi_worker" and not workers:
+            raise ValueError(
+                f"`distribution=multi_worker` needs {_TF_CONFIG}, such as "
+                '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
+                '"task": {"type": "worker", "index": 0}}. Received: none'
+            )
 
 
 def strategy(name):
     """Returns the `tf.distribute.Strategy` of that name.
 
+    One of several hosts, or of TPUs, must be made before TensorFlow computes
+    anything; making it waits for the other hosts.
+
     Args:
         name: `"one_device"`; `"mirrored"`, all GPUs or else all logical CPUs
-            of this host; `"auto"`, mirrored where there are several GPUs.
+            of this host; `"multi_worker"`, all of the hosts in `TF_CONFIG`;
+            `"tpu"` or `"tpu:local"`, the TPUs of this host, or `"tpu:NAME"`;
+            `"auto"`, whichever of these the machine has, mirrored where there
+            are several GPUs.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, `TF_CONFIG` is wrong, or the TPU can't be
+            reached.
     """
     check(name)
-    gpus = tf.config.list_logical_devices("GPU")
-    if name == "one_device" or (name == "auto" and len(gpus) < 2):
+    if name == "auto":
+        name = _found()
+    if name == "one_device":
         return tf.distribute.get_strategy()
-    devices = gpus or tf.config.list_logical_devices("CPU")
-    return _mirrored(tuple(device.name for device in devices))
+    if name == "multi_worker":
+        return _multi_worker()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices(
+            "GPU"
+        ) or tf.config.list_logical_devices("CPU")
+        return _mirrored(tuple(device.name for device in devices))
+    return _tpu(name.removeprefix("tpu").removeprefix(":") or "local")
 
 
-@functools.cache
-def _mirrored(devices):
-    # Each strategy numbers its collectives from the same start, so a second
-    # one on the same devices would be taken for the first.
-    return tf.distribute.MirroredStrategy(devices)
+def is_chief(name):
+    """Returns whether this process writes what all hosts make together."""
+    return name not in ("auto", "multi_worker") or _cluster()[1] == 0
 
 
 def check_batch_size(field, batch_size, replicas):
@@ -48,3 +81,143 @@ def check_batch_size(field, batch_size, replicas):
             f"`{field}` must be divisible by the number of replicas. "
             f"Received: {field}={batch_size}, {replicas} replicas"
         )
+
+
+def distribute(strategy, make):
+    """Returns the data set whose elements are the batches of all replicas.
+
+    Args:
+        strategy: A `tf.distribute.Strategy`.
+        make: Function of this host's replicas, a `range`, and the number of
+            all, to a `tf.data.Dataset` of their batches in turn.
+    """
+
+    def of_host(context):
+        replicas = context.num_replicas_in_sync
+        count = replicas // context.num_input_pipelines
+        first = context.input_pipeline_id * count
+        return make(range(first, first + count), replicas)
+
+    return strategy.distribute_datasets_from_function(of_host)
+
+
+def gatherer(strategy):
+    """Returns a function of one int to a list of what each replica's host has.
+
+    All hosts must call it, and wait for each other.
+    """
+
+    @tf.function
+    def gather(number):
+        def of_replica(number):
+            context = tf.distribute.get_replica_context()
+            return context.all_gather(tf.identity(number), axis=0)
+
+        return strategy.experimental_local_results(
+            strategy.run(of_replica, args=(number,))
+        )[0]
+
+    return lambda number: (
+        gather(tf.constant([number], tf.int64)).numpy().tolist()
+    )
+
+
+def has_several_hosts(strategy):
+    """Returns whether other processes take part."""
+    return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+
+
+def _found():
+    """Returns the strategy of what this machine has."""
+    workers, _ = _cluster()
+    if workers:
+        return "multi_worker"
+    if tf.config.list_physical_devices("TPU"):
+        return "tpu"
+    gpus = tf.config.list_logical_devices("GPU")
+    return "mirrored" if len(gpus) > 1 else "one_device"
+
+
+def _cluster():
+    """Returns the addresses in `TF_CONFIG`, chief first, and our place.
+
+    No addresses and place 0 where there is no other host.
+
+    Raises:
+        ValueError: If it is wrong.
+    """
+    text = os.environ.get(_TF_CONFIG) or "{}"
+    try:
+        config = json.loads(text)
+        jobs = config.get("cluster") or {}
+        if not jobs:
+            return [], 0
+        addresses = [
+            address
+            for job in ("chief", "worker")
+            for address in jobs.get(job, [])
+        ]
+        kind, index = config["task"]["type"], config["task"]["index"]
+        known = jobs.keys() <= {"chief", "worker"}
+        ports = [int(address.rpartition(":")[2]) for address in addresses]
+        if (
+            not known
+            or len(set(addresses)) != len(addresses)
+            or len(jobs.get("chief", [])) > 1
+            or not all(0 < port < 2**16 for port in ports)
+            or index not in range(len(jobs[kind]))
+        ):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{_TF_CONFIG} must be JSON with the hosts, each once as "
+            "HOST:PORT, in cluster.worker (and one in cluster.chief), and this "
+            f"one's place in task.type and task.index. Received: {text}"
+        ) from error
+    place = index
+    if kind == "worker":
+        place += len(jobs.get("chief", []))
+    return (addresses, place) if len(addresses) > 1 else ([], 0)
+
+
+@functools.cache
+def _mirrored(devices):
+    # Each strategy numbers its collectives from the same start, so a second
+    # one on the same devices would be taken for the first.
+    return tf.distribute.MirroredStrategy(devices)
+
+
+@functools.cache
+def _multi_worker():
+    addresses, place = _cluster()
+    _LOGGER.info(
+        "Host %d of %d; waiting for the others: %s",
+        place,
+        len(addresses),
+        ", ".join(addresses),
+    )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise ValueError(
+            f"The hosts of {_TF_CONFIG} can't work together. Received: "
+            f"{', '.join(addresses)} ({first_line(error)})"
+        ) from error
+
+
+@functools.cache
+def _tpu(name):
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(name)
+        if name != "local":
+            # TensorFlow would wait for minutes.
+            host, _, port = resolver.master().rpartition("/")[2].partition(":")
+            socket.create_connection((host, int(port)), _TIMEOUT).close()
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (tf.errors.OpError, OSError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            "`distribution` names a TPU that can't be reached. Received: "
+            f"distribution={_TPU}{name} ({first_line(error)})"
+        ) from error

@@ -78,6 +78,7 @@ def _held_out(config, pictures):
             split=config.evaluation.split,
             directory=config.data.directory or None,
             min_side=config.data.min_side,
+            on_bad_image=config.data.on_bad_image,
             progress=True,
         )
     if (

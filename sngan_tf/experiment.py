@@ -22,8 +22,9 @@ from sngan_tf.errors import as_user_error
 
 # What fields may be that are a choice of few.
 _CHOICES = {
-    "precision": ("float32", "mixed_bfloat16"),
+    "precision": ("float32", "mixed_bfloat16", "mixed_float16"),
     "checkpoint": ("last", "best"),
+    "data.on_bad_image": ("raise", "skip"),
     "evaluation.protocol": protocols.NAMES,
     "evaluation.features": ("classifier", "inception"),
     "evaluation.best": ("score", "frechet_distance", "kernel_distance"),
@@ -39,6 +40,8 @@ _RULES = (
             "data.name",
             "data.split",
             "data.directory",
+            "data.streaming",
+            "network.synchronized_batch_norm",
             "network.name",
             "method",
             "loss",
@@ -150,6 +153,8 @@ def load_pictures(config):
         min_side=config.data.min_side,
         num_classes=config.data.num_classes,
         conditional=is_conditional(config),
+        streaming=config.data.streaming,
+        on_bad_image=config.data.on_bad_image,
         progress=True,
     )
 

@@ -9,7 +9,7 @@ from sngan_tf import penalties
 from sngan_tf.layers import kernels
 
 # What is drawn in a step; each has a seed of its own.
-_LATENTS, _AUGMENTATION, _LABELS, _MIX = range(4)
+_LATENTS, _AUGMENTATION, _LABELS, _MIX, _REAL_AUGMENTATION = range(5)
 
 
 @keras.saving.register_keras_serializable("sngan_tf")
@@ -29,6 +29,10 @@ class GAN(keras.Model):
     gradient penalty and losses of the discriminator's own such as those of
     regularizers; and `g_loss`. An auxiliary classifier adds
     `d_classification` and `g_classification`.
+
+    Under a `tf.distribute` strategy a batch is that of all replicas, and each
+    has its share. Latents, labels and augmentations are rows of what one
+    replica alone would draw; losses are reported as means over replicas.
 
     Args:
         generator: Model, latents `(batch, latent_dim)` to images
@@ -52,11 +56,12 @@ class GAN(keras.Model):
             ones. The paper does not state them; these are those of the
             AC-WGAN-GP that it builds on (Gulrajani et al., 2017).
         augmentation: Function `(images, seed) -> images` applied to whatever
-            the discriminator sees, real and fake alike, or None.
+            the discriminator sees, real and fake alike, or None. What it draws
+            by `noise` from the seed is the same on any number of replicas.
         average_decay: Decay per update of an exponential moving average of
             the generator's weights, in [0, 1); 0 keeps none, as the paper.
         seed: Latents and augmentations are functions of this, the step and
-            the replica.
+            the place in the batch.
 
     Call arguments:
         latents: `(batch, latent_dim)`, float32; a conditional GAN takes a
@@ -130,7 +135,7 @@ class GAN(keras.Model):
         names = ["d_loss", "g_loss", "d_penalty"]
         if len(discriminator.outputs) == 2:
             names += ["d_classification", "g_classification"]
-        self._means = {name: keras.metrics.Mean(name=name) for name in names}
+        self._means = {name: _Mean(name) for name in names}
         # Otherwise Keras calls the model on a batch of images to build it.
         self.built = True
 
@@ -148,7 +153,11 @@ class GAN(keras.Model):
         return self.average_generator or self.generator
 
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
-        """Sets the optimizers; other arguments are those of Keras."""
+        """Sets the optimizers; other arguments are those of Keras.
+
+        With `steps_per_execution` an execution ends where `step` is a multiple
+        of it, and the data must not end within one.
+        """
         super().compile(optimizer=None, **kwargs)
         self.generator_optimizer = generator_optimizer
         self.discriminator_optimizer = discriminator_optimizer
@@ -205,13 +214,62 @@ class GAN(keras.Model):
         )
         self._update_average()
         self.step.assign_add(1)
-        for name, loss in (d_losses | g_losses).items():
+        context = tf.distribute.get_replica_context()
+        update_losses = context.all_reduce(
+            tf.distribute.ReduceOp.MEAN, d_losses | g_losses
+        )
+        for name, loss in update_losses.items():
             self._means[name].update_state(loss)
         return {name: mean.result() for name, mean in self._means.items()}
 
+    @tf.autograph.experimental.do_not_convert
+    def make_train_function(self, force=False):
+        """Makes what `fit` calls: an execution of one or more updates.
+
+        Keras's own reduces the logs over an axis that scalars don't have, on
+        several hosts (keras-team/keras#20585); here they are the same on all
+        replicas already.
+        """
+        if self.train_function is not None and not force:
+            return
+        strategy = self.distribute_strategy
+
+        @tf.autograph.experimental.do_not_convert
+        def update(data):
+            logs = strategy.run(self.train_step, args=(data,))
+            return tf.nest.map_structure(
+                lambda log: strategy.experimental_local_results(log)[0], logs
+            )
+
+        if not self.run_eagerly:
+            update = tf.function(update, jit_compile=self.jit_compile)
+
+        @tf.autograph.experimental.do_not_convert
+        def execution(iterator):
+            if self.steps_per_execution == 1:
+                return update(iterator.get_next())
+            per_execution = tf.constant(self.steps_per_execution, tf.int64)
+            count = per_execution - self.step.value % per_execution
+            _, logs = tf.while_loop(
+                lambda done, logs: done < count,
+                lambda done, logs: (done + 1, update(iterator.get_next())),
+                (tf.ones((), tf.int64), update(iterator.get_next())),
+            )
+            return logs
+
+        if not self.run_eagerly:
+            execution = tf.function(execution)
+        self.train_function = execution
+
     def _discriminator_step(self, real_images, real_labels, draw):
         fake_images, fake_labels = self._fakes(tf.shape(real_images)[0], draw)
-        images = self._augment(tf.concat([real_images, fake_images], 0), draw)
+        images = tf.concat(
+            [
+                self._augment(real_images, draw, _REAL_AUGMENTATION),
+                self._augment(fake_images, draw),
+            ],
+            0,
+        )
         labels = None
         if self.num_classes:
             labels = tf.concat([real_labels, fake_labels], 0)
@@ -233,10 +291,12 @@ class GAN(keras.Model):
                     real_labels, tf.split(class_logits, 2)[0]
                 )
                 parts["d_classification"] = self.auxiliary_weights[0] * loss
-            scaled_loss = _share_of_replica(sum(parts.values()))
-        variables = self.discriminator.trainable_variables
-        self.discriminator_optimizer.apply_gradients(
-            zip(tape.gradient(scaled_loss, variables), variables)
+            loss = _scaled(sum(parts.values()), self.discriminator_optimizer)
+        _apply(
+            self.discriminator_optimizer,
+            tape,
+            loss,
+            self.discriminator.trainable_variables,
         )
         return parts
 
@@ -249,10 +309,12 @@ class GAN(keras.Model):
             if class_logits is not None:
                 loss = losses.classification_loss(labels, class_logits)
                 parts["g_classification"] = self.auxiliary_weights[1] * loss
-            scaled_loss = _share_of_replica(sum(parts.values()))
-        variables = self.generator.trainable_variables
-        self.generator_optimizer.apply_gradients(
-            zip(tape.gradient(scaled_loss, variables), variables)
+            loss = _scaled(sum(parts.values()), self.generator_optimizer)
+        _apply(
+            self.generator_optimizer,
+            tape,
+            loss,
+            self.generator.trainable_variables,
         )
         return parts
 
@@ -346,20 +408,67 @@ class GAN(keras.Model):
         for average, weight in pairs:
             average.assign_add((1 - self.average_decay) * (weight - average))
 
-    def _augment(self, images, draw):
+    def _augment(self, images, draw, purpose=_AUGMENTATION):
         if not self.augmentation:
             return images
-        return self.augmentation(images, self._seed(draw, _AUGMENTATION))
+        return self.augmentation(images, self._seed(draw, purpose))
 
     def _seed(self, draw, purpose):
-        """Returns a seed of (seed, step, replica, draw, purpose)."""
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        return noise.fold_in(self.seed, self.step.value, replica, draw, purpose)
+        """Returns a seed of (seed, step, draw, purpose)."""
+        return noise.fold_in(self.seed, self.step.value, draw, purpose)
 
 
-def _share_of_replica(loss):
+class _Mean(keras.metrics.Metric):
+    """Mean over updates of values that are the same on all replicas.
+
+    Of `keras.metrics.Mean` each replica holds a part, which all hosts would
+    have to save together.
+    """
+
+    def __init__(self, name):
+        super().__init__(name=name)
+        self.total = self._variable("total")
+        self.count = self._variable("count")
+
+    def update_state(self, value):
+        self.total.assign_add(value)
+        self.count.assign_add(1.0)
+
+    def result(self):
+        return tf.math.divide_no_nan(self.total.value, self.count.value)
+
+    def _variable(self, name):
+        return keras.Variable(
+            0.0,
+            dtype="float32",
+            trainable=False,
+            aggregation="only_first_replica",
+            name=name,
+        )
+
+
+def _scaled(loss, optimizer):
     # The optimizers sum gradients over replicas; a mean is meant.
-    return loss / tf.distribute.get_strategy().num_replicas_in_sync
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    return optimizer.scale_loss(loss / replicas)
+
+
+def _apply(optimizer, tape, loss, variables):
+    gradients = tape.gradient(loss, variables)
+    context = tf.distribute.get_replica_context()
+    if (
+        isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+        and context.num_replicas_in_sync > 1
+    ):
+        # Each replica decides on its own gradients whether to skip an update,
+        # so an overflow on one is made one on all.
+        finite = [tf.reduce_all(tf.math.is_finite(g)) for g in gradients]
+        overflow = context.all_reduce(
+            tf.distribute.ReduceOp.SUM,
+            tf.where(tf.reduce_all(finite), 0.0, float("nan")),
+        )
+        gradients = [g + tf.cast(overflow, g.dtype) for g in gradients]
+    optimizer.apply_gradients(zip(gradients, variables))
 
 
 def _pair(outputs):

@@ -13,20 +13,23 @@ import tensorflow as tf
 from sngan_tf import noise
 
 
-def dequantize(images, seed):
+def dequantize(images, seed, first=None):
     """uint8 to float32: `x / 128 - 1` plus noise from [0, 1/128).
 
     As the authors' code does for ResNets; the paper does not mention it.
 
     Args:
         images: `(batch, height, width, channels)`, uint8.
-        seed: `(2,)` integers; the noise is a function of them.
+        seed: `(2,)` integers; the noise is a function of them and the place.
+        first: Place of the first picture among those of the seed; see `noise`.
 
     Returns:
         float32 in [-1, 1), of the same shape.
     """
     # Nearer to 1, float32 would round some sums up to the next level.
-    fraction = tf.minimum(noise.uniform(tf.shape(images), seed), 1.0 - 2.0**-16)
+    shape = (tf.shape(images)[0], *images.shape[1:])
+    fraction = noise.uniform(shape, seed, first)
+    fraction = tf.minimum(fraction, 1.0 - 2.0**-16)
     return (tf.cast(images, tf.float32) + fraction) / 128.0 - 1.0
 
 

@@ -3,27 +3,36 @@
 TensorFlow draws other normal numbers from the same seed in a step compiled by
 XLA. Its random bits agree, so the numbers here are made from these. A seed is
 two integers.
+
+What belongs to one seed is an endless list of rows, the first axis of `shape`.
+In a step of a `tf.distribute` strategy each replica draws rows of its own, so
+that all replicas together draw what one does alone; `first_row` chooses rows
+otherwise.
 """
+
+import math
 
 import tensorflow as tf
 
 _ALGORITHM = "philox"  # By default TensorFlow chooses it by device.
+_PHILOX = 1
+_GROUP = 4  # Numbers that Philox draws for each value of its counter.
 
 
-def uniform(shape, seed):
+def uniform(shape, seed, first_row=None):
     """Returns float32 numbers from [0, 1), multiples of 2^-24."""
-    return tf.cast(_bits(shape, seed, 24), tf.float32) * 2.0**-24
+    return tf.cast(_bits(shape, seed, 24, first_row), tf.float32) * 2.0**-24
 
 
-def normal(shape, seed):
+def normal(shape, seed, first_row=None):
     """Returns float32 N(0, 1) numbers, by the inverse of their distribution."""
-    bits = tf.cast(_bits(shape, seed, 23), tf.float32)
+    bits = tf.cast(_bits(shape, seed, 23, first_row), tf.float32)
     return tf.math.ndtri((bits + 0.5) * 2.0**-23)
 
 
-def integers(shape, seed, low, high):
+def integers(shape, seed, low, high, first_row=None):
     """Returns int32 numbers from low to high, both included."""
-    numbers = uniform(shape, seed) * (high - low + 1)
+    numbers = uniform(shape, seed, first_row) * (high - low + 1)
     return low + tf.cast(tf.floor(numbers), tf.int32)
 
 
@@ -37,8 +46,27 @@ def fold_in(seed, *keys):
     return seed
 
 
-def _bits(shape, seed, count):
-    bits = tf.random.stateless_uniform(
-        shape, seed, None, None, tf.int32, alg=_ALGORITHM
+def _bits(shape, seed, count, first_row):
+    rows, *row_shape = shape
+    row_size = math.prod(row_shape)
+    groups = -(-row_size // _GROUP)  # Each row begins with a group.
+    if first_row is None:
+        first_row = _first_row_of_replica(rows)
+    key, stream = tf.split(tf.cast(seed, tf.uint64), 2)
+    skipped = tf.reshape(tf.cast(first_row, tf.uint64) * groups, (1,))
+    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=(rows, groups * _GROUP),
+        key=key,
+        counter=tf.concat([skipped, stream], 0),
+        alg=_PHILOX,
+        dtype=tf.int32,
     )
+    bits = tf.reshape(bits[:, :row_size], (rows, *row_shape))
     return tf.bitwise.bitwise_and(bits, 2**count - 1)
+
+
+def _first_row_of_replica(rows):
+    context = tf.distribute.get_replica_context()
+    # Outside a step there are no replicas.
+    replica = context.replica_id_in_sync_group if context else 0
+    return tf.cast(replica, tf.int64) * tf.cast(rows, tf.int64)

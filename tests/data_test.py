@@ -226,7 +226,7 @@ def test_left_out_pictures_shorten_the_file(on_disk, folder):
 
 
 def test_leaving_out_all_is_an_error_on_disk(on_disk, folder):
-    with pytest.raises(UserError, match="min_side=9, 10 pictures, all smaller"):
+    with pytest.raises(UserError, match="min_side=9, 10 pictures"):
         load(folder, min_side=9)
 
 

@@ -1,6 +1,6 @@
 """Data sets as uint8 pictures, and the tf.data pipeline that trains on them.
 
-`load` reads a whole data set; `training_batches` converts on the fly.
+`load` reads a data set; `training_batches` converts on the fly.
 """
 
 import numpy as np
@@ -13,6 +13,7 @@ from sngan_tf.data.pictures import Format
 from sngan_tf.data.pictures import Pictures
 from sngan_tf.data.pictures import check_classes
 from sngan_tf.data.pictures import collect
+from sngan_tf.errors import UserError
 
 __all__ = ["Pictures", "load", "training_batches"]
 
@@ -26,9 +27,11 @@ def load(
     min_side=0,
     num_classes=0,
     conditional=False,
+    streaming=False,
+    on_bad_image="raise",
     progress=False,
 ):
-    """Loads a data set whole, resized and centre-cropped to a square.
+    """Loads a data set, its pictures resized and centre-cropped to a square.
 
     A set of more than 4 GiB is read into a file of the cache once, and from
     then on from there.
@@ -52,6 +55,11 @@ def load(
         conditional: Whether every picture needs a label, for a conditional
             network: of two classes or more, and in a folder of equally many
             pictures each.
+        streaming: Whether pictures of a folder are read each time they are
+            needed, instead of all at once; they are the same.
+        on_bad_image: What to do about a picture that can't be read: `"raise"`,
+            or `"skip"`: warn, and take the next of its class (of a folder) or
+            leave it out (of a tensorflow-datasets set).
         progress: Whether to show a bar.
 
     Returns:
@@ -62,11 +70,22 @@ def load(
             or the labels are not as asked.
     """
     picture_format = Format(image_size, channels, min_side)
+    if streaming and not name.startswith(folder.PREFIX):
+        raise UserError(
+            "`data.streaming` must be False unless `data.name` is folder:PATH. "
+            f"Received: data.streaming={streaming}, data.name={name}"
+        )
     if name == "digits":
         return _load_digits(picture_format, num_classes, conditional)
     if name.startswith(folder.PREFIX):
         return folder.load(
-            name, picture_format, num_classes, conditional, progress
+            name,
+            picture_format,
+            num_classes,
+            conditional,
+            streaming,
+            on_bad_image,
+            progress,
         )
     return catalog.load(
         name,
@@ -75,6 +94,7 @@ def load(
         directory,
         num_classes,
         conditional,
+        on_bad_image,
         progress,
     )
 

@@ -7,57 +7,90 @@ from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
 
 
-def training_batches(pictures, batch_size, seed, start=0, with_labels=False):
-    """Endless float32 batches in [-1, 1), a function of seed and position.
+def training_batches(
+    pictures,
+    batch_size,
+    seed,
+    start=0,
+    with_labels=False,
+    discriminator_steps=1,
+    replicas=range(1),
+    num_replicas=1,
+):
+    """Endless float32 batches in [-1, 1), functions of seed and position.
 
-    Every epoch is a new permutation of all pictures. Batch k is the same
-    wherever the iteration starts, so a run continues where it stopped.
+    The pictures of all updates stand in one line, in which every epoch is a
+    new permutation of all pictures. Which these are, and their noise, depends
+    on the seed and the place in that line alone, so a run goes on where it
+    stopped, and replicas share what one would have.
 
     Args:
-        pictures: `Pictures`, at least one batch of them.
-        batch_size: Pictures in a batch.
+        pictures: `Pictures`, at least those of one update.
+        batch_size: Pictures per discriminator update, over all replicas.
         seed: Integer that the order and the dequantisation noise depend on.
-        start: Index of the first batch.
+        start: Index of the first update.
         with_labels: Whether each batch is a pair of pictures and labels.
+        discriminator_steps: Discriminator updates per generator update, which
+            a batch is for, one after the other.
+        replicas: Those whose batches are made, in turn: a range.
+        num_replicas: How many there are, a divisor of `batch_size`.
 
     Returns:
-        A `tf.data.Dataset` of `(batch_size, size, size, channels)`, with
-        labels of pairs of these and int32 `(batch_size,)`.
+        A `tf.data.Dataset` of `(size, height, width, channels)`, with labels
+        of pairs of these and int32 `(size,)`, where `size` is `batch_size` x
+        `discriminator_steps` / `num_replicas`.
 
     Raises:
-        UserError: If a batch is larger than the data.
+        UserError: If an update needs more pictures than there are.
     """
     count = len(pictures)
-    if batch_size > count:
+    per_update = batch_size * discriminator_steps
+    if per_update > count:
         raise UserError(
-            "A batch must not be larger than the data. Received: "
-            f"{batch_size} pictures a batch, {count} in {pictures.reference}"
+            "`data.batch_size` x `discriminator_steps` must not be larger than "
+            f"the data. Received: data.batch_size={batch_size}, "
+            f"discriminator_steps={discriminator_steps}, {count} pictures in "
+            f"{pictures.reference}"
         )
 
     pictures_at = _gatherer(pictures.images)
     labels = tf.constant(pictures.labels) if with_labels else None
     seed = tf.constant(seed, tf.int64)
+    share = batch_size // num_replicas
 
-    def rows_of(epoch, positions):
+    def rows_of(epoch, places):
         return tf.random.experimental.index_shuffle(
-            positions, tf.stack([seed, epoch]), tf.constant(count - 1, tf.int64)
+            places, tf.stack([seed, epoch]), tf.constant(count - 1, tf.int64)
         )
 
     def batch(index):
-        positions = index * batch_size + tf.range(batch_size, dtype=tf.int64)
-        epochs, positions = positions // count, positions % count
-        # A batch is no larger than the data, so two epochs at most share it.
+        update = index // len(replicas)
+        replica = replicas.start + index % len(replicas)
+        firsts = (
+            update * per_update
+            + tf.range(discriminator_steps, dtype=tf.int64) * batch_size
+            + replica * share
+        )
+        places = firsts[:, tf.newaxis] + tf.range(share, dtype=tf.int64)
+        places = tf.reshape(places, (-1,))
+        epochs, places = places // count, places % count
+        # An update needs no more than the data, so it meets two epochs at most.
         rows = tf.where(
             epochs == epochs[0],
-            rows_of(epochs[0], positions),
-            rows_of(epochs[0] + 1, positions),
+            rows_of(epochs[0], places),
+            rows_of(epochs[0] + 1, places),
         )
-        images = images_lib.dequantize(
-            pictures_at(rows), tf.stack([seed, index])
+        parts = tf.split(pictures_at(rows), discriminator_steps)
+        images = tf.concat(
+            [
+                images_lib.dequantize(part, tf.stack([seed, 0]), firsts[i])
+                for i, part in enumerate(parts)
+            ],
+            0,
         )
         return (images, tf.gather(labels, rows)) if with_labels else images
 
-    indices = tf.data.Dataset.range(start, tf.int64.max)
+    indices = tf.data.Dataset.range(start * len(replicas), tf.int64.max)
     return indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(
         tf.data.AUTOTUNE
     )
@@ -65,7 +98,7 @@ def training_batches(pictures, batch_size, seed, start=0, with_labels=False):
 
 def _gatherer(images):
     """Returns a function of row numbers to their pictures, as a tensor."""
-    if not isinstance(images, np.memmap):
+    if type(images) is np.ndarray:
         # A tensor is captured by the pipeline, an array would be copied.
         images = tf.constant(images)
         return lambda rows: tf.gather(images, rows)

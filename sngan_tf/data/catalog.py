@@ -1,6 +1,9 @@
 """Pictures of the tensorflow-datasets catalog."""
 
 import difflib
+import io
+import itertools
+import logging
 
 from PIL import Image
 
@@ -9,9 +12,18 @@ from sngan_tf.data import pictures
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
+_LOGGER = logging.getLogger(__name__)
+
 
 def load(
-    name, picture_format, split, directory, num_classes, conditional, progress
+    name,
+    picture_format,
+    split,
+    directory,
+    num_classes,
+    conditional,
+    on_bad_image,
+    progress,
 ):
     """Returns the `Pictures` of a catalog name; see `data.load`."""
     import tensorflow_datasets as tfds
@@ -24,7 +36,10 @@ def load(
         )
     reference = f"{builder.info.full_name}/{split}"
     dataset = builder.as_dataset(
-        split=split, read_config=tfds.ReadConfig(try_autocache=False)
+        split=split,
+        # A picture that can't be decoded would end the data.
+        decoders={"image": tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(try_autocache=False),
     )
     label = dict(builder.info.features).get("label")
     class_names = ()
@@ -35,21 +50,27 @@ def load(
             class_names = ()
     pictures.check_classes(reference, class_names, num_classes, conditional)
 
-    def fitted(example):
-        image = example["image"]
-        if image.shape[-1] == 1:
-            image = image[..., 0]
-        return (
-            picture_format.fit(Image.fromarray(image)),
-            example["label"] if class_names else 0,
-        )
+    def fitted(number, example):
+        label = example["label"] if class_names else 0
+        try:
+            with Image.open(io.BytesIO(example["image"])) as image:
+                return picture_format.fit(image), label
+        except Exception as error:  # damaged pictures raise many kinds
+            message = (
+                f"Picture {number} of {reference} can't be read: "
+                f"{first_line(error)}"
+            )
+            if on_bad_image == "raise":
+                raise UserError(message) from error
+            _LOGGER.warning("%s; skipped", message)
+            return None, label
 
     count = len(dataset)
     examples = progress_lib.over(
         tfds.as_numpy(dataset), "pictures", count, show=progress
     )
     images, labels = pictures.collect(
-        map(fitted, examples),
+        itertools.starmap(fitted, enumerate(examples)),
         count,
         picture_format,
         [reference, str(builder.data_path)],

@@ -1,6 +1,9 @@
 """Pictures of a folder, flat or in one folder per class."""
 
 import concurrent.futures
+import dataclasses
+import functools
+import logging
 import pathlib
 
 import numpy as np
@@ -12,6 +15,7 @@ from sngan_tf.data import pictures
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
+_LOGGER = logging.getLogger(__name__)
 PREFIX = "folder:"
 _EXTENSIONS = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -19,7 +23,135 @@ _EXTENSIONS = frozenset(
 _READ_AHEAD = 1024
 
 
-def load(name, picture_format, num_classes, conditional, progress):
+class Files:
+    """Pictures of files: an array that reads what it is asked for.
+
+    Args:
+        paths: The files.
+        labels: Their classes.
+        picture_format: `Format` that they are made into; to index them, one
+            that says how many channels, and no picture smaller than its
+            `min_side`.
+        on_bad_image: What to do about a file that can't be read: `"raise"` a
+            UserError, or `"skip"`: warn, and take the next of its class.
+
+    Attributes:
+        error: The UserError that reading has ended with, or None.
+    """
+
+    dtype = np.dtype("uint8")
+
+    def __init__(self, paths, labels, picture_format, on_bad_image):
+        self.error = None
+        self.labels = np.asarray(labels, np.int32)
+        self._paths = paths
+        self._format = picture_format
+        self._on_bad_image = on_bad_image
+        self._bad = set()
+
+    @property
+    def shape(self):
+        size = self._format.image_size
+        return (len(self), size, size, self._format.channels)
+
+    def __len__(self):
+        return len(self._paths)
+
+    def __getitem__(self, rows):
+        return np.stack([*self._over(self.read, np.arange(len(self))[rows])])
+
+    def __array__(self, dtype=None, copy=None):
+        return np.asarray(self[:], dtype)
+
+    def all(self):
+        """Yields `read` of each file."""
+        return self._over(self.read, range(len(self)))
+
+    def read(self, i):
+        """Returns a picture, or None, as `Format.fit` does."""
+        return self._use(
+            i, lambda image: self._format.fit(ImageOps.exif_transpose(image))
+        )
+
+    def indexable(self, progress):
+        """Returns those that are large enough, by what the files say."""
+        found = progress_lib.over(
+            self._over(
+                lambda i: self._use(i, lambda image: (image.size, image.mode)),
+                range(len(self)),
+            ),
+            "files",
+            len(self),
+            show=progress,
+        )
+        sizes, modes = zip(*found)
+        kept = [
+            i
+            for i, size in enumerate(sizes)
+            if min(size) >= self._format.min_side
+        ]
+        picture_format = self._format
+        if not picture_format.channels:
+            gray = all(map(pictures.is_gray, modes))
+            picture_format = dataclasses.replace(
+                picture_format, channels=1 if gray else 3
+            )
+        return Files(
+            [self._paths[i] for i in kept],
+            self.labels[kept],
+            picture_format,
+            self._on_bad_image,
+        )
+
+    def _over(self, function, numbers):
+        # Reading waits for the disk, so threads do it, some pictures ahead.
+        for i in range(0, len(numbers), _READ_AHEAD):
+            yield from _threads().map(function, numbers[i : i + _READ_AHEAD])
+
+    def _use(self, i, function):
+        """Returns a function of a file's `PIL.Image`, or of a stand-in's."""
+        for j in self._stand_ins(i):
+            try:
+                with Image.open(self._paths[j]) as image:
+                    return function(image)
+            except Exception as error:  # damaged files raise many kinds
+                self._report(self._paths[j], error)
+        self.error = UserError(
+            f"No picture can be read in {self._paths[i].parent}"
+        )
+        raise self.error
+
+    def _stand_ins(self, i):
+        """Yields i, then the others of its class, the next one first."""
+        yield i
+        others = np.flatnonzero(self.labels == self.labels[i])
+        yield from others[others > i]
+        yield from others[others < i]
+
+    def _report(self, path, error):
+        message = f"{path} can't be read as a picture: {first_line(error)}"
+        if self._on_bad_image == "raise":
+            self.error = UserError(message)
+            raise self.error from error
+        if path not in self._bad:
+            self._bad.add(path)
+            _LOGGER.warning("%s; skipped", message)
+
+
+@functools.cache
+def _threads():
+    return concurrent.futures.ThreadPoolExecutor()
+
+
+def load(
+    name,
+    picture_format,
+    num_classes,
+    conditional,
+    streaming,
+    on_bad_image,
+    progress,
+):
     """Returns the `Pictures` of `folder:PATH`; see `data.load`."""
     folder = pathlib.Path(name.removeprefix(PREFIX)).expanduser()
     if not folder.is_dir():
@@ -29,16 +161,21 @@ def load(name, picture_format, num_classes, conditional, progress):
     pictures.check_classes(reference, class_names, num_classes, conditional)
     if conditional:
         _check_equal(folder, labels, class_names)
-    images = _read_all(paths, picture_format)
-    examples = progress_lib.over(
-        zip(images, labels, strict=True),
-        "pictures",
-        len(paths),
-        show=progress,
-    )
-    images, kept = pictures.collect(
-        examples, len(paths), picture_format, [*map(_state, paths)]
-    )
+    files = Files(paths, labels, picture_format, on_bad_image)
+    if streaming:
+        images = files.indexable(progress)
+        kept = images.labels
+        pictures.check_some(len(kept), len(files), picture_format)
+    else:
+        examples = progress_lib.over(
+            zip(files.all(), labels, strict=True),
+            "pictures",
+            len(files),
+            show=progress,
+        )
+        images, kept = pictures.collect(
+            examples, len(files), picture_format, [*map(_state, paths)]
+        )
     if conditional:
         _check_equal(folder, kept, class_names)
     return pictures.Pictures(
@@ -103,23 +240,3 @@ def _pictures_in(folder):
         for path in _visible(folder)
         if path.is_file() and path.suffix.lower() in _EXTENSIONS
     ]
-
-
-def _read_all(paths, picture_format):
-    # Reading waits for the disk, so threads do it, some pictures ahead.
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        for i in range(0, len(paths), _READ_AHEAD):
-            yield from pool.map(
-                lambda path: _read(path, picture_format),
-                paths[i : i + _READ_AHEAD],
-            )
-
-
-def _read(path, picture_format):
-    try:
-        with Image.open(path) as image:
-            return picture_format.fit(ImageOps.exif_transpose(image))
-    except Exception as error:  # damaged files raise many kinds
-        raise UserError(
-            f"{path} can't be read as a picture: {first_line(error)}"
-        ) from error

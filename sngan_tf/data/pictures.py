@@ -22,7 +22,7 @@ class Pictures:
 
     Attributes:
         images: `(count, size, size, channels)`, uint8, 1 or 3 channels; in
-            memory, or a memory map of a file.
+            memory, a memory map of a file, or `folder.Files`.
         labels: `(count,)`, int32 class of each picture, or None.
         class_names: Name of each class; empty without labels.
         reference: Data set and split, as scores name it.
@@ -64,9 +64,7 @@ class Format:
             return None
         if image.mode.startswith("I"):  # 16 bits a pixel
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        gray = self.channels == 1 or (
-            not self.channels and image.mode in _GRAY_MODES
-        )
+        gray = self.channels == 1 or (not self.channels and is_gray(image.mode))
         image = image.convert("L" if gray else "RGB")
         if self.min_side:
             image = _square(image, self.min_side, Image.Resampling.BICUBIC)
@@ -74,6 +72,20 @@ class Format:
         else:
             image = _square(image, self.image_size, Image.Resampling.BICUBIC)
         return np.asarray(image).reshape(self.image_size, self.image_size, -1)
+
+
+def is_gray(mode):
+    """Returns whether pictures of a `PIL` mode have no colour."""
+    return mode in _GRAY_MODES or mode.startswith("I")
+
+
+def check_some(count, of, picture_format):
+    """Raises a UserError if no picture is left."""
+    if not count:
+        raise UserError(
+            "`data.min_side` must leave some pictures that can be read. "
+            f"Received: data.min_side={picture_format.min_side}, {of} pictures"
+        )
 
 
 def check_classes(reference, class_names, num_classes, conditional):
@@ -133,11 +145,7 @@ def collect(examples, count, picture_format, key):
     else:
         key = [key, shape, picture_format.min_side]
         images, labels = _on_disk(examples, shape, key)
-    if not len(images):
-        raise UserError(
-            "`data.min_side` must leave some pictures. Received: data.min_side="
-            f"{picture_format.min_side}, {count} pictures, all smaller"
-        )
+    check_some(len(images), count, picture_format)
     return images, np.asarray(labels, np.int32)
 
 
