@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import pathlib
+import signal
 import sys
 
 from absl import app
@@ -39,6 +40,9 @@ def main(argv):
     absl_logging.set_verbosity(absl_logging.WARNING)
     # tensorflow-gan calls what TensorFlow has deprecated.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _terminate)
+    from sngan_tf import distribution
     from sngan_tf import errors
     from sngan_tf import report
     from sngan_tf import workdir
@@ -46,11 +50,24 @@ def main(argv):
     run = workdir.Workdir(_WORKDIR.value)
     try:
         for mode in [_MODE.value] if _MODE.value else MODES:
+            # All hosts train; one does the rest.
+            if mode != "train" and not distribution.is_chief(
+                _CONFIG.value.distribution
+            ):
+                return
             verb = getattr(importlib.import_module(f"sngan_tf.{mode}"), mode)
             verb(_CONFIG.value, run)
         print(report.table(run))
     except errors.UserError as error:
         _fail(error, code=1)
+    except errors.Interrupted as error:
+        _fail(error, code=128 + error.number)
+
+
+def _terminate(number, frame):
+    from sngan_tf import errors
+
+    raise errors.Interrupted(number)
 
 
 def _parse(argv):

@@ -9,19 +9,32 @@ import time
 import keras
 from keras import ops
 
+from sngan_tf import progress
+from sngan_tf.errors import Interrupted
 from sngan_tf.errors import UserError
 
 
 class _StepCallback(keras.callbacks.Callback):
-    @property
-    def step(self):
-        return int(ops.convert_to_numpy(self.model.step))
+    """Knows the step without asking the device for it each time."""
+
+    def on_train_begin(self, logs=None):
+        self.step = int(ops.convert_to_numpy(self.model.step))
+
+    def on_epoch_begin(self, epoch, logs=None):
+        step = int(ops.convert_to_numpy(self.model.step))
+        # The first execution of a GAN ends at a multiple of this.
+        per_execution = getattr(self.model, "steps_per_execution", 1)
+        self._origin = step // per_execution * per_execution
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.step = self._origin + batch + 1
 
 
 class StopOnNonFinite(_StepCallback):
     """Stops at the first loss that is not finite, with a UserError."""
 
     def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch)
         for name, value in logs.items():
             if not math.isfinite(value):
                 raise UserError(
@@ -47,11 +60,13 @@ class Every(_StepCallback):
         self._last = None
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin()
         self._last = self.step
         if self.every and self.at_start and self.step == 0:
             self.function(0)
 
     def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch)
         if self.every and self.step % self.every == 0:
             self._call()
 
@@ -67,6 +82,8 @@ class Every(_StepCallback):
 class TrainingLog(_StepCallback):
     """Hands mean losses and speed to a function every so many updates.
 
+    The means go on from those of a restored model.
+
     Args:
         every: Updates between two calls.
         images_per_update: Real images that one generator update goes with.
@@ -80,11 +97,26 @@ class TrainingLog(_StepCallback):
         self.images_per_update = images_per_update
         self.function = function
         self._since = None
+        self._restored = None
 
     def on_train_begin(self, logs=None):
+        super().on_train_begin()
         self._since = None
+        self._restored = [
+            [ops.convert_to_numpy(v) for v in metric.variables]
+            for metric in self.model.metrics
+        ]
+
+    def on_epoch_begin(self, epoch, logs=None):
+        super().on_epoch_begin(epoch)
+        # Keras has just reset them.
+        for metric, values in zip(self.model.metrics, self._restored or []):
+            for variable, value in zip(metric.variables, values):
+                variable.assign(value)
+        self._restored = None
 
     def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch)
         if self._since is None:
             # The first update traces the graph; speed counts from here.
             self._since = (self.step, time.monotonic())
@@ -120,18 +152,13 @@ class ProgressBar(_StepCallback):
         self._bar = None
 
     def on_train_begin(self, logs=None):
-        import tqdm
-
-        self._bar = tqdm.tqdm(
-            desc="training",
-            total=self.updates,
-            initial=self.step,
-            unit=" updates",
-            mininterval=1.0,
-            dynamic_ncols=True,
+        super().on_train_begin()
+        self._bar = progress.bar(
+            "training", self.updates, " updates", initial=self.step
         )
 
     def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch)
         rate = self._bar.format_dict["rate"] or 0.0
         losses = {name: f"{float(value):.3f}" for name, value in logs.items()}
         self._bar.set_postfix(
@@ -139,7 +166,7 @@ class ProgressBar(_StepCallback):
             images_per_s=f"{rate * self.images_per_update:.0f}",
             refresh=False,
         )
-        self._bar.update()
+        self._bar.update(self.step - self._bar.n)
 
     def on_train_end(self, logs=None):
         self.close()
@@ -148,3 +175,31 @@ class ProgressBar(_StepCallback):
         """Ends the bar's line; safe to call twice and before training."""
         if self._bar is not None:
             self._bar.close()
+
+
+class StopOnSignal(_StepCallback):
+    """Ends training with `Interrupted` after SIGTERM or Ctrl-C.
+
+    Args:
+        interrupts: `interrupts.Interrupts`, entered.
+        save: `(step) -> None`, called before.
+        gather: Function of an int to those of all hosts, as any may have got
+            the signal; None for a single host.
+    """
+
+    def __init__(self, interrupts, save, gather=None):
+        super().__init__()
+        self.interrupts = interrupts
+        self.save = save
+        self.gather = gather
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch)
+        number = self.interrupts.received
+        if self.gather:
+            number = max(self.gather(number))
+        if number:
+            self.save(self.step)
+            raise Interrupted(
+                number, f"saved after update {self.step}; run again to go on"
+            )

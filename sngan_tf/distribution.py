@@ -71,7 +71,9 @@ def strategy(name):
 
 def is_chief(name):
     """Returns whether this process writes what all hosts make together."""
-    return name not in ("auto", "multi_worker") or _cluster()[1] == 0
+    if name not in ("auto", "multi_worker"):
+        return True
+    return _cluster()[1] == 0
 
 
 def check_batch_size(field, batch_size, replicas):

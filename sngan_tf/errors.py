@@ -1,10 +1,24 @@
 """The error for what a user can mend; the command prints its line alone."""
 
 import contextlib
+import signal
 
 
 class UserError(ValueError):
     """A wrong setting, file or folder: one line, what is wrong and right."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C.
+
+    Args:
+        number: Of the signal.
+        message: What became of the run.
+    """
+
+    def __init__(self, number, message="nothing is lost that was saved"):
+        super().__init__(f"{signal.Signals(number).name}: {message}")
+        self.number = number
 
 
 def first_line(error):
@@ -19,3 +33,15 @@ def as_user_error(prefix=""):
         yield
     except ValueError as error:
         raise UserError(f"{prefix}{error}") from error
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Turns what a disk refuses, as a full one does, into UserErrors."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be written ({error.strerror or error}); what was "
+            "saved before is kept"
+        ) from error

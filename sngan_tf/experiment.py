@@ -65,6 +65,7 @@ _RULES = (
             "optimizer.learning_rate",
             "log_every",
             "keep_checkpoints",
+            "steps_per_execution",
             "sampling.count",
             "evaluation.classifier_updates",
         ),
@@ -79,6 +80,7 @@ _RULES = (
             "coefficient",
             "auxiliary.discriminator_weight",
             "auxiliary.generator_weight",
+            "keep_checkpoints_hours",
             "checkpoint_every",
             "sample_every",
             "evaluate_every",
@@ -123,6 +125,19 @@ def check(config):
         losses.get(config.loss)
         methods.check_loss(config.method, config.loss)
         methods.get(config.method, config.coefficient or None)
+    for field in (
+        "updates",
+        "log_every",
+        "checkpoint_every",
+        "sample_every",
+        "evaluate_every",
+    ):
+        if config[field] % config.steps_per_execution:
+            raise UserError(
+                f"`{field}` must be a multiple of `steps_per_execution`. "
+                f"Received: {field}={config[field]}, "
+                f"steps_per_execution={config.steps_per_execution}"
+            )
     if config.optimizer.decay_from >= config.updates:
         raise UserError(
             "`optimizer.decay_from` must be less than `updates`. Received: "
@@ -192,6 +207,10 @@ def build_gan(config):
             num_classes=num_classes,
             discriminator_width=config.network.discriminator_width,
         )
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if config.network.synchronized_batch_norm and replicas > 1:
+        for network in (generator, discriminator):
+            networks.synchronize_batch_norm(network)
     model = gan.GAN(
         generator,
         discriminator,
@@ -217,6 +236,7 @@ def build_gan(config):
         discriminator_optimizer=_adam(
             config, steps_per_update=config.discriminator_steps
         ),
+        steps_per_execution=config.steps_per_execution,
     )
     return model
 
@@ -285,11 +305,14 @@ def _adam(config, steps_per_update):
             config.updates,
             steps_per_update,
         )
-    return keras.optimizers.Adam(
+    adam = keras.optimizers.Adam(
         learning_rate,
         beta_1=config.optimizer.beta_1,
         beta_2=config.optimizer.beta_2,
     )
+    if config.precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(adam)
+    return adam
 
 
 def _require(config, field, holds, rule):

@@ -1,7 +1,9 @@
 """The bar that long work shows: speed and time left."""
 
+import time
 
-def bar(what, total, unit=" pictures", show=True):
+
+def bar(what, total, unit=" pictures", show=True, initial=0):
     """Returns a `tqdm` bar; `update(count)` moves it, `close` ends it.
 
     Args:
@@ -9,13 +11,23 @@ def bar(what, total, unit=" pictures", show=True):
         total: Units of the whole work.
         unit: What is counted.
         show: Whether to show it at all.
+        initial: Units that were done before.
     """
     import tqdm
 
-    return tqdm.tqdm(
+    class Bar(tqdm.tqdm):
+        # tqdm goes by the time of day, which may jump.
+        _time = staticmethod(time.monotonic)
+
+        def __setattr__(self, name, value):
+            if name != "_time":
+                super().__setattr__(name, value)
+
+    return Bar(
         desc=what,
         total=total,
         unit=unit,
+        initial=initial,
         mininterval=1.0,
         dynamic_ncols=True,
         disable=not show,

@@ -6,6 +6,7 @@ import tensorflow as tf
 from sngan_tf import experiment
 from sngan_tf import images as images_lib
 from sngan_tf import noise
+from sngan_tf.errors import writing
 
 _BATCH_SIZE = 500
 _ENLARGED_SIDE = 32
@@ -127,5 +128,6 @@ def sample(config, workdir):
     images = sampler.grid(config.sampling)
     path = workdir.samples / f"seed_{config.sampling.seed:08d}.png"
     save_grid(path, images)
-    np.save(path.with_suffix(".npy"), images)
+    with writing(path.with_suffix(".npy")):
+        np.save(path.with_suffix(".npy"), images)
     return path

@@ -1,5 +1,6 @@
 """`--mode=train`: trains a GAN in a workdir, from its last checkpoint on."""
 
+import contextlib
 import logging
 
 import numpy as np
@@ -12,11 +13,13 @@ from sngan_tf import distribution
 from sngan_tf import evaluate
 from sngan_tf import experiment
 from sngan_tf import images as images_lib
+from sngan_tf import interrupts as interrupts_lib
 from sngan_tf import sample
 from sngan_tf import scores
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
+from sngan_tf.errors import first_line
 from sngan_tf.layers import spectral_norms
 
 _LOGGER = logging.getLogger(__name__)
@@ -26,6 +29,8 @@ _EVOLUTION_ROWS = 8
 def train(config, workdir):
     """Trains until `config.updates`.
 
+    On several hosts every one of them calls this, and the chief alone writes.
+
     Args:
         config: A config with every field of `configs/default.py`.
         workdir: `workdir.Workdir`.
@@ -34,15 +39,20 @@ def train(config, workdir):
         The trained `GAN`.
 
     Raises:
-        UserError: On a config, data set or workdir that can't be used, and on
-            a loss that is not finite.
+        Interrupted: After SIGTERM or Ctrl-C; what was reached is saved.
+        UserError: On a config, data set or workdir that can't be used, on a
+            loss that is not finite, a disk that can't be written, and a host
+            that is lost.
     """
     # Check everything that costs nothing.
     experiment.check(config)
     workdir.check(config)
     workdir.check_writable()
-    strategy = distribution.strategy(config.distribution)
+    is_chief = distribution.is_chief(config.distribution)
+    if is_chief:
+        workdir.check_free()
     with as_user_error():
+        strategy = distribution.strategy(config.distribution)
         for field, size in (
             ("data.batch_size", config.data.batch_size),
             ("generator_batch_size", config.generator_batch_size),
@@ -54,78 +64,113 @@ def train(config, workdir):
 
     # Load the pictures.
     pictures = experiment.load_pictures(config)
-    images_per_update = config.data.batch_size * config.discriminator_steps
-    if images_per_update > len(pictures):
-        raise UserError(
-            "`data.batch_size` x `discriminator_steps` must not be larger than "
-            f"the data. Received: data.batch_size={config.data.batch_size}, "
-            f"discriminator_steps={config.discriminator_steps}, "
-            f"{len(pictures)} pictures in {pictures.reference}"
-        )
-    _LOGGER.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
-
+    data.check_enough(
+        pictures, config.data.batch_size, config.discriminator_steps
+    )
     experiment.resolve(config, pictures)
+    _LOGGER.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
 
     # Get ready to score, as this may fail for want of a network.
     scorer = None
-    if config.evaluate_every:
+    if config.evaluate_every and is_chief:
         scorer = evaluate.scorer(config, pictures, "quick")
 
+    with workdir.locked() if is_chief else contextlib.nullcontext():
+        if is_chief:
+            workdir.prepare(config)
+        try:
+            return _train(config, workdir, strategy, pictures, scorer, is_chief)
+        except tf.errors.OpError as error:
+            if unreadable := getattr(pictures.images, "error", None):
+                raise unreadable from error
+            if distribution.has_several_hosts(strategy):
+                raise UserError(
+                    "Another host has ended or can't be reached "
+                    f"({first_line(error)}); start all of them again to go on "
+                    "from the last checkpoint"
+                ) from error
+            raise
+
+
+def _train(config, workdir, strategy, pictures, scorer, is_chief):
     # Build the GAN and go back to its last checkpoint.
-    workdir.prepare(config)
+    gather = None
+    if distribution.has_several_hosts(strategy):
+        gather = distribution.gatherer(strategy)
     with strategy.scope():
         gan = experiment.build_gan(config)
         checkpoints = checkpoint.Checkpoints(
-            gan, workdir.checkpoints, keep=config.keep_checkpoints
+            gan,
+            workdir.checkpoints,
+            config.keep_checkpoints,
+            config.keep_checkpoints_hours,
         )
         start = checkpoints.restore()
-    workdir.forget_after(start)
-    if start >= config.updates:
-        _LOGGER.info("Trained for %d updates already", start)
-        return gan
-    _LOGGER.info("Training from update %d to %d", start, config.updates)
+    if gather and len(starts := set(gather(start))) > 1:
+        raise UserError(
+            "`workdir` must be the same folder on all hosts, with the same "
+            f"checkpoints. Received: those of updates {sorted(starts)}"
+        )
+    save = checkpoints.save if is_chief else lambda step: None
 
     # Train.
-    progress = callbacks.ProgressBar(config.updates, images_per_update)
-    records = _Records(config, workdir, gan, scorer)
-    try:
-        gan.fit(
-            data.training_batches(
-                pictures,
-                images_per_update,
-                seed=config.seed,
-                start=start,
-                with_labels=experiment.is_conditional(config),
-            ),
-            epochs=1,
-            steps_per_epoch=config.updates - start,
-            shuffle=False,
-            verbose=0,
-            callbacks=[
-                callbacks.StopOnNonFinite(),
-                progress,
-                callbacks.TrainingLog(
-                    config.log_every, images_per_update, records.log
-                ),
-                callbacks.Every(
-                    config.sample_every, records.grid, at_start=True
-                ),
-                callbacks.Every(config.checkpoint_every, checkpoints.save),
-                callbacks.Every(config.evaluate_every, records.evaluate),
-            ],
-        )
-    finally:
-        progress.close()
-    if not config.checkpoint_every:
-        checkpoints.save(config.updates)
-    records.evolution()
+    with interrupts_lib.Interrupts() as interrupts:
+        stop = callbacks.StopOnSignal(interrupts, save, gather)
+        kept = [callbacks.StopOnNonFinite()]
+        if is_chief:
+            records = _Records(config, workdir, gan, scorer, interrupts)
+            workdir.forget_after(start)
+            records.evaluate_missing(start)
+            kept += records.callbacks(save)
+        if start >= config.updates:
+            _LOGGER.info("Trained for %d updates already", start)
+            return gan
+        _LOGGER.info("Training from update %d to %d", start, config.updates)
+        try:
+            gan.fit(
+                _batches(config, strategy, pictures, start),
+                epochs=1,
+                # The first execution ends at a multiple of its updates.
+                steps_per_epoch=config.updates
+                - start
+                // config.steps_per_execution
+                * config.steps_per_execution,
+                shuffle=False,
+                verbose=0,
+                callbacks=[*kept, stop],
+            )
+        finally:
+            for callback in kept:
+                if isinstance(callback, callbacks.ProgressBar):
+                    callback.close()
+    if is_chief:
+        if not config.checkpoint_every:
+            save(config.updates)
+        records.evolution()
     return gan
+
+
+def _batches(config, strategy, pictures, start):
+    def of_replicas(replicas, num_replicas):
+        return data.training_batches(
+            pictures,
+            config.data.batch_size,
+            seed=config.seed,
+            start=start,
+            with_labels=experiment.is_conditional(config),
+            discriminator_steps=config.discriminator_steps,
+            replicas=replicas,
+            num_replicas=num_replicas,
+        )
+
+    return distribution.distribute(strategy, of_replicas)
 
 
 class _Records:
     """Writes what is kept of a run: log, TensorBoard, grids and scores."""
 
-    def __init__(self, config, workdir, gan, scorer):
+    def __init__(self, config, workdir, gan, scorer, interrupts):
+        self._interrupts = interrupts
         self._config = config
         self._workdir = workdir
         self._gan = gan
@@ -133,6 +178,24 @@ class _Records:
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
         self._scorer = scorer
         self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)
+
+    def callbacks(self, save):
+        """Returns those that write in the course of training.
+
+        What comes before `save` is done again if training goes on from an
+        earlier checkpoint, and scores are taken up by `evaluate_missing`.
+        """
+        config = self._config
+        images_per_update = config.data.batch_size * config.discriminator_steps
+        return [
+            callbacks.ProgressBar(config.updates, images_per_update),
+            callbacks.TrainingLog(
+                config.log_every, images_per_update, self.log
+            ),
+            callbacks.Every(config.sample_every, self.grid, at_start=True),
+            callbacks.Every(config.checkpoint_every, save),
+            callbacks.Every(config.evaluate_every, self.evaluate),
+        ]
 
     def log(self, row):
         norms = spectral_norms(self._gan.discriminator)
@@ -156,16 +219,31 @@ class _Records:
     def evaluate(self, step):
         if self._scorer is None:
             return
-        rows = self._scorer.generated(self._sampler, step)
+        rows = None
+        with self._interrupts.acted_on():
+            rows = self._scorer.generated(self._sampler, step)
+        if rows is None:
+            return  # Until the run goes on.
         with self._writer.as_default(step=step):
             for row in rows:
                 tf.summary.scalar(row["metric"], row["value"])
         known = workdir_lib.read_rows(self._workdir.scores)
-        self._workdir.add_scores(rows)
         best = checkpoint.latest_step(self._workdir.best)
         metric = self._config.evaluation.best
+        # The checkpoint first: without its scores it is made again.
         if scores.beats(rows, known, best, metric):
             self._best.save(step)
+        self._workdir.add_scores(rows)
+
+    def evaluate_missing(self, step):
+        """Evaluates a restored GAN that was stopped before its scores."""
+        config = self._config
+        if not step or not config.evaluate_every:
+            return
+        due = step % config.evaluate_every == 0 or step >= config.updates
+        known = workdir_lib.read_rows(self._workdir.scores)
+        if due and not any(row["step"] == step for row in known):
+            self.evaluate(step)
 
     def evolution(self):
         """Writes the first row of grids over the run as one picture."""

@@ -1,13 +1,20 @@
 """The folder of one run: where things lie, and what may be written there."""
 
 import contextlib
+import fcntl
 import json
+import logging
 import os
 import pathlib
+import socket
 
 import ml_collections
 
 from sngan_tf.errors import UserError
+from sngan_tf.errors import writing
+from sngan_tf.files import replace
+
+_LOGGER = logging.getLogger(__name__)
 
 # Fields that a run may change when it goes on; any other makes another run.
 _FREE = frozenset(
@@ -21,6 +28,10 @@ _FREE = frozenset(
         "sample_every",
         "evaluate_every",
         "keep_checkpoints",
+        "keep_checkpoints_hours",
+        "steps_per_execution",
+        "data.streaming",
+        "data.on_bad_image",
         "checkpoint",
     )
 )
@@ -46,6 +57,7 @@ class Workdir:
         self.scores = self.path / "scores.jsonl"
         self.samples = self.path / "samples"
         self.generator = self.path / "export" / "generator"
+        self._lock = self.path / ".lock"
 
     def check(self, config):
         """Refuses a config that the saved training can't go on with.
@@ -99,12 +111,12 @@ class Workdir:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_text(self.config, json.dumps(_plain(config), indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"`workdir` must be a folder that can be written "
                 f"({error.strerror}). Received: {self.path}"
             ) from error
+        write_text(self.config, json.dumps(_plain(config), indent=2) + "\n")
 
     def check_writable(self):
         """Raises a UserError unless the folder is, or could be, written to."""
@@ -116,6 +128,44 @@ class Workdir:
                 "`workdir` must be a folder that can be written. "
                 f"Received: {self.path}"
             )
+
+    @contextlib.contextmanager
+    def locked(self):
+        """A context in which no other run can train here.
+
+        Raises:
+            UserError: If another run does.
+        """
+        with writing(self._lock):
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = self._lock.open("a+")
+        # The system lets go of it whatever becomes of the process.
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise UserError(
+                    f"{self.path} is in use by another run "
+                    f"({file.read().strip()}); wait for it or give another "
+                    "--workdir"
+                ) from error
+            except OSError as error:
+                _LOGGER.warning(
+                    "%s can't be locked (%s); see that no other run uses it",
+                    self._lock,
+                    error.strerror,
+                )
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+
+    def check_free(self):
+        """Raises the UserErrors of `locked`, where there is a folder yet."""
+        if self._lock.exists():
+            with self.locked():
+                pass
 
     def has_checkpoint(self):
         return any(self.checkpoints.glob("*.index"))
@@ -138,7 +188,7 @@ class Workdir:
 
 def append_row(path, row):
     """Appends one JSON object as a line."""
-    with path.open("ab+") as file:
+    with writing(path), path.open("ab+") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read() != b"\n":  # A half-written row.
@@ -162,9 +212,8 @@ def read_rows(path):
 
 def write_text(path, text):
     """Writes a file at once or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    with writing(path):
+        replace(path, text.encode())
 
 
 def _line(row):

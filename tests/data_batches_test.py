@@ -69,7 +69,10 @@ def test_later_start_goes_on(start):
 
 
 def test_batch_larger_than_data_is_an_error():
-    with pytest.raises(UserError, match="batch_size=11, discriminator_steps=1, 10 pictures in numbered"):
+    with pytest.raises(
+        UserError,
+        match="batch_size=11, discriminator_steps=1, 10 pictures in numbered",
+    ):
         data.training_batches(numbered(10), 11, seed=0)
 
 

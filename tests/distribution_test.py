@@ -37,14 +37,14 @@ def test_auto_mirrors_several_gpus(gpus, chosen, monkeypatch):
     assert distribution.strategy("auto") == (chosen or one_device)
 
 
-@pytest.mark.parametrize("name", distribution.DISTRIBUTIONS)
+@pytest.mark.parametrize("name", distribution.NAMES[:3])
 def test_known_names_pass(name):
     distribution.check(name)
 
 
 @pytest.mark.parametrize("function", ["check", "strategy"])
 def test_unknown_name_is_an_error(function):
-    with pytest.raises(ValueError, match="one_device, mirrored.*=tpus"):
+    with pytest.raises(ValueError, match="one_device, mirrored.*=tpus$"):
         getattr(distribution, function)("tpus")
 
 

@@ -13,6 +13,7 @@ PACKAGE = pathlib.Path(sngan_tf.__file__).parent
 LADDER = (
     (
         "errors",
+        "files",
         "noise",
         "cache",
         "layers",
@@ -27,6 +28,7 @@ LADDER = (
         "images",
         "augmentation",
         "distribution",
+        "interrupts",
         "methods",
         "metrics",
         "features",

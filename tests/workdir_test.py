@@ -3,6 +3,7 @@ import json
 import pytest
 
 from configs import default
+from sngan_tf import files
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 
@@ -181,8 +182,8 @@ def test_failed_write_leaves_the_old_text(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(workdir_lib.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(UserError, match=f"{path} .*disk full"):
         workdir_lib.write_text(path, "new")
     assert path.read_text() == "old"
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from sngan_tf.data import catalog
 from sngan_tf.data import folder
+from sngan_tf.data.batches import check_enough
 from sngan_tf.data.batches import training_batches
 from sngan_tf.data.pictures import Format
 from sngan_tf.data.pictures import Pictures
@@ -15,7 +16,7 @@ from sngan_tf.data.pictures import check_classes
 from sngan_tf.data.pictures import collect
 from sngan_tf.errors import UserError
 
-__all__ = ["Pictures", "load", "training_batches"]
+__all__ = ["Pictures", "check_enough", "load", "training_batches"]
 
 
 def load(

@@ -43,16 +43,9 @@ def training_batches(
     Raises:
         UserError: If an update needs more pictures than there are.
     """
+    check_enough(pictures, batch_size, discriminator_steps)
     count = len(pictures)
     per_update = batch_size * discriminator_steps
-    if per_update > count:
-        raise UserError(
-            "`data.batch_size` x `discriminator_steps` must not be larger than "
-            f"the data. Received: data.batch_size={batch_size}, "
-            f"discriminator_steps={discriminator_steps}, {count} pictures in "
-            f"{pictures.reference}"
-        )
-
     pictures_at = _gatherer(pictures.images)
     labels = tf.constant(pictures.labels) if with_labels else None
     seed = tf.constant(seed, tf.int64)
@@ -94,6 +87,17 @@ def training_batches(
     return indices.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(
         tf.data.AUTOTUNE
     )
+
+
+def check_enough(pictures, batch_size, discriminator_steps):
+    """Raises a UserError if an update needs more pictures than there are."""
+    if batch_size * discriminator_steps > len(pictures):
+        raise UserError(
+            "`data.batch_size` x `discriminator_steps` must not be larger than "
+            f"the data. Received: data.batch_size={batch_size}, "
+            f"discriminator_steps={discriminator_steps}, {len(pictures)} "
+            f"pictures in {pictures.reference}"
+        )
 
 
 def _gatherer(images):

@@ -4,7 +4,11 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+from keras import layers
+
 from sngan_tf import methods
+from sngan_tf.layers import ConditionalBatchNormalization
+from sngan_tf.layers import kernels
 from sngan_tf.networks import cnn
 from sngan_tf.networks import resnet
 
@@ -116,6 +120,17 @@ def build(
             image_shape, width * discriminator_width, method, **classes
         ),
     )
+
+
+def synchronize_batch_norm(model):
+    """Makes batch norm take the statistics of all replicas, as one has them.
+
+    Only on TensorFlow, as Keras's own `synchronized`.
+    """
+    kinds = (layers.BatchNormalization, ConditionalBatchNormalization)
+    for layer in kernels.sublayers(model):
+        if isinstance(layer, kinds):
+            layer.synchronized = True
 
 
 def check(
