@@ -8,6 +8,7 @@ import socket
 
 import tensorflow as tf
 
+from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
 _LOGGER = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ def _cluster():
     No addresses and place 0 where there is no other host.
 
     Raises:
-        ValueError: If it is wrong.
+        UserError: If it is wrong.
     """
     text = os.environ.get(_TF_CONFIG) or "{}"
     try:
@@ -171,7 +172,7 @@ def _cluster():
         ):
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
+        raise UserError(
             f"{_TF_CONFIG} must be JSON with the hosts, each once as "
             "HOST:PORT, in cluster.worker (and one in cluster.chief), and this "
             f"one's place in task.type and task.index. Received: {text}"

@@ -1,0 +1,170 @@
+"""Weighs and times training: its memory, its data and its dispatch.
+
+    python benchmarks/training.py memory
+    python benchmarks/training.py pipeline --pictures folder:/cifar/train
+    python benchmarks/training.py dispatch
+
+`memory` trains small networks by the command for 5,000 updates, with grids,
+checkpoints and scores every 250, and prints what the process holds on the way.
+`pipeline` compares updates on the pictures of a folder with updates on one
+batch that lies ready, of the networks of Table 3. `dispatch` compares
+executions of one update with executions of 50, of the digits' networks at a
+sixteenth of the paper's width. Both take turns, and print medians.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+ROOT = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))  # For the configs, which are not installed.
+_WARM_UP = 1_000
+_TURNS = 5
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=MEASUREMENTS)
+    parser.add_argument("--pictures", default="digits")
+    parser.add_argument("--width", type=float, default=1.0)
+    arguments = parser.parse_args()
+    MEASUREMENTS[arguments.what](arguments)
+
+
+def measure_memory(arguments):
+    updates = 5_000
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                str(ROOT / "main.py"),
+                "--mode=train",
+                f"--workdir={folder}/run",
+                "--config.network.width=0.03125",
+                "--config.data.batch_size=8",
+                f"--config.updates={updates}",
+                "--config.log_every=50",
+                "--config.sample_every=250",
+                "--config.checkpoint_every=250",
+                "--config.evaluate_every=250",
+                "--config.evaluation.samples=500",
+                "--config.evaluation.classifier_updates=20",
+            ],
+            env={**os.environ, "SNGAN_TF_CACHE": f"{folder}/cache"},
+            stderr=subprocess.DEVNULL,
+        )
+        held, log = {}, pathlib.Path(folder, "run", "train.jsonl")
+        while process.poll() is None:
+            time.sleep(0.2)
+            step = 50 * log.read_text().count("\n") if log.exists() else 0
+            if step // 250 * 250 not in held:
+                held[step // 250 * 250] = resident(process.pid)
+    for step, mebibytes in held.items():
+        print(f"at update {step:5}: {mebibytes:8,.1f} MiB")
+    later = [held[step] for step in held if step >= _WARM_UP]
+    print(
+        f"{process.args[1]} ended with {process.returncode}; growth after "
+        f"update {_WARM_UP}: {max(later) - later[0]:,.1f} MiB at most"
+    )
+
+
+def resident(pid):
+    """Returns what a process holds in memory, in MiB."""
+    status = pathlib.Path(f"/proc/{pid}/status")
+    found = re.search(r"VmRSS:\s+(\d+)", status.read_text())
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def measure_pipeline(arguments):
+    from configs import cifar10_cnn
+    from sngan_tf import data
+
+    config = cifar10_cnn.get_config()
+    config.data.num_classes = 0
+    config.network.width = arguments.width
+    pictures = data.load(arguments.pictures, config.data.image_size, channels=3)
+    batches = data.training_batches(pictures, config.data.batch_size, seed=0)
+    ready = batches.take(1).cache().repeat()
+    gan = built(config, pictures)
+    seconds = in_turns(gan, {"pictures": batches, "ready": ready}, updates=20)
+    iterator = iter(batches)
+    next(iterator)
+    began = time.process_time()
+    for _ in range(200):
+        next(iterator)
+    alone = (time.process_time() - began) / 200
+    print(f"processor time of a batch, alone: {alone * 1e3:.2f} ms")
+    difference = seconds["pictures"] / seconds["ready"] - 1
+    print(f"an update on pictures takes {difference:+.1%}")
+
+
+def measure_dispatch(arguments):
+    from configs import digits
+    from sngan_tf import data
+
+    config = digits.get_config()
+    config.network.width = 1 / 16
+    config.data.batch_size = config.generator_batch_size = 8
+    pictures = data.load("digits", config.data.image_size)
+    batches = data.training_batches(pictures, config.data.batch_size, seed=0)
+    rates = {}
+    gans = {}
+    for per_execution in (1, 50):
+        config.steps_per_execution = per_execution
+        gans[per_execution] = built(config, pictures)
+    for _ in range(_TURNS):
+        for per_execution, gan in gans.items():
+            [seconds] = in_turns(
+                gan, {"": batches}, updates=500, turns=1, show=False
+            ).values()
+            rates.setdefault(per_execution, []).append(1 / seconds)
+    one, fifty = (statistics.median(rates[key]) for key in (1, 50))
+    print(f"updates a second: {one:.1f} one by one, {fifty:.1f} by 50")
+    print(f"ratio: {fifty / one:.2f}")
+
+
+def built(config, pictures):
+    from sngan_tf import experiment
+
+    experiment.set_up(config)
+    experiment.resolve(config, pictures)
+    return experiment.build_gan(config)
+
+
+def in_turns(gan, datasets, updates, turns=_TURNS, show=True):
+    """Returns the median seconds of an update on each data set."""
+    seconds = {name: [] for name in datasets}
+    gan.fit(
+        next(iter(datasets.values())),
+        steps_per_epoch=gan.steps_per_execution,
+        shuffle=False,
+        verbose=0,
+    )
+    for _ in range(turns):
+        for name, dataset in datasets.items():
+            began = time.perf_counter()
+            gan.fit(dataset, steps_per_epoch=updates, shuffle=False, verbose=0)
+            seconds[name].append((time.perf_counter() - began) / updates)
+    medians = {name: statistics.median(all_) for name, all_ in seconds.items()}
+    if show:
+        for name, median in medians.items():
+            print(f"{name:10}{median * 1e3:8.2f} ms an update")
+    return medians
+
+
+MEASUREMENTS = {
+    "memory": measure_memory,
+    "pipeline": measure_pipeline,
+    "dispatch": measure_dispatch,
+}
+
+if __name__ == "__main__":
+    main()
