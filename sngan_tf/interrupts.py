@@ -9,6 +9,17 @@ from sngan_tf.errors import Interrupted
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
+@contextlib.contextmanager
+def fatal():
+    """A context in which these signals end the process as the system does.
+
+    While TensorFlow waits for something, such as another host, Python can't
+    act on them.
+    """
+    with _handled_by(signal.SIG_DFL):
+        yield
+
+
 class Interrupts:
     """A context in which these signals are kept instead of acted on.
 
@@ -22,18 +33,14 @@ class Interrupts:
     def __init__(self):
         self.received = 0
         self._put_off = True
-        self._handlers = {}
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():
-            self._handlers = {
-                number: signal.signal(number, self._keep) for number in _SIGNALS
-            }
+        self._stack.enter_context(_handled_by(self._keep))
         return self
 
     def __exit__(self, *error):
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._stack.close()
 
     @contextlib.contextmanager
     def acted_on(self):
@@ -52,3 +59,16 @@ class Interrupts:
         self.received = number
         if again or not self._put_off:
             raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def _handled_by(handler):
+    # Outside the main thread, which alone gets signals, none can be set.
+    here = threading.current_thread() is threading.main_thread()
+    signals = _SIGNALS if here else ()
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)

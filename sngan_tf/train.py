@@ -52,7 +52,8 @@ def train(config, workdir):
     if is_chief:
         workdir.check_free()
     with as_user_error():
-        strategy = distribution.strategy(config.distribution)
+        with interrupts_lib.fatal():
+            strategy = distribution.strategy(config.distribution)
         for field, size in (
             ("data.batch_size", config.data.batch_size),
             ("generator_batch_size", config.generator_batch_size),
