@@ -59,6 +59,7 @@ def measure_memory(arguments):
                 "--config.evaluation.classifier_updates=20",
             ],
             env={**os.environ, "SNGAN_TF_CACHE": f"{folder}/cache"},
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         held, log = {}, pathlib.Path(folder, "run", "train.jsonl")

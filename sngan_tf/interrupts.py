@@ -21,7 +21,7 @@ def fatal():
 
 
 class Interrupts:
-    """A context in which these signals are kept instead of acted on.
+    """A context in which these signals are kept, to be acted on at its end.
 
     A second one is acted on at once. Outside the main thread, which alone gets
     signals, nothing is changed.
@@ -39,8 +39,10 @@ class Interrupts:
         self._stack.enter_context(_handled_by(self._keep))
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, kind, error, traceback):
         self._stack.close()
+        if self.received and error is None:
+            raise Interrupted(self.received)
 
     @contextlib.contextmanager
     def acted_on(self):

@@ -115,40 +115,43 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
     save = checkpoints.save if is_chief else lambda step: None
 
     # Train.
-    with interrupts_lib.Interrupts() as interrupts:
-        stop = callbacks.StopOnSignal(interrupts, save, gather)
+    with contextlib.ExitStack() as stack:
+        interrupts = stack.enter_context(interrupts_lib.Interrupts())
         kept = [callbacks.StopOnNonFinite()]
         if is_chief:
-            records = _Records(config, workdir, gan, scorer, interrupts)
             workdir.forget_after(start)
+            records = _Records(config, workdir, gan, scorer, interrupts)
             records.evaluate_missing(start)
             kept += records.callbacks(save)
-        if start >= config.updates:
-            _LOGGER.info("Trained for %d updates already", start)
-            return gan
-        _LOGGER.info("Training from update %d to %d", start, config.updates)
-        try:
-            gan.fit(
+            stack.callback(records.close)
+        if start < config.updates:
+            _LOGGER.info("Training from update %d to %d", start, config.updates)
+            _fit(
+                gan,
                 _batches(config, strategy, pictures, start),
-                epochs=1,
-                # The first execution ends at a multiple of its updates.
-                steps_per_epoch=config.updates
-                - start
-                // config.steps_per_execution
-                * config.steps_per_execution,
-                shuffle=False,
-                verbose=0,
-                callbacks=[*kept, stop],
+                start,
+                config.updates,
+                [*kept, callbacks.StopOnSignal(interrupts, save, gather)],
             )
-        finally:
-            for callback in kept:
-                if isinstance(callback, callbacks.ProgressBar):
-                    callback.close()
-    if is_chief:
-        if not config.checkpoint_every:
-            save(config.updates)
-        records.evolution()
+            if not config.checkpoint_every:
+                save(config.updates)
+        else:
+            _LOGGER.info("Trained for %d updates already", start)
+        if is_chief:
+            records.evolution()
     return gan
+
+
+def _fit(gan, batches, start, updates, kept):
+    # The first execution ends at a multiple of the updates of one.
+    executed = start // gan.steps_per_execution * gan.steps_per_execution
+    gan.fit(
+        batches,
+        steps_per_epoch=updates - executed,
+        shuffle=False,
+        verbose=0,
+        callbacks=kept,
+    )
 
 
 def _batches(config, strategy, pictures, start):
@@ -179,6 +182,16 @@ class _Records:
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
         self._scorer = scorer
         self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)
+        self._bar = callbacks.ProgressBar(
+            config.updates, self._images_per_update
+        )
+
+    @property
+    def _images_per_update(self):
+        return self._config.data.batch_size * self._config.discriminator_steps
+
+    def close(self):
+        self._bar.close()
 
     def callbacks(self, save):
         """Returns those that write in the course of training.
@@ -187,11 +200,10 @@ class _Records:
         earlier checkpoint, and scores are taken up by `evaluate_missing`.
         """
         config = self._config
-        images_per_update = config.data.batch_size * config.discriminator_steps
         return [
-            callbacks.ProgressBar(config.updates, images_per_update),
+            self._bar,
             callbacks.TrainingLog(
-                config.log_every, images_per_update, self.log
+                config.log_every, self._images_per_update, self.log
             ),
             callbacks.Every(config.sample_every, self.grid, at_start=True),
             callbacks.Every(config.checkpoint_every, save),
