@@ -5,19 +5,22 @@ import os
 import pathlib
 
 
-def replace(path, content):
-    """Writes bytes to a file at once or not at all.
+@contextlib.contextmanager
+def replacing(path):
+    """Yields a temporary path, which takes the place of `path` at the end.
+
+    On an error it is deleted, and what was there before stays.
 
     Args:
-        path: The file; its folder must exist.
-        content: Bytes.
+        path: A file, the suffix of which the temporary one has too; its folder
+            is made.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        temporary.write_bytes(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
         os.replace(temporary, path)
-    except OSError:
+    finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+            temporary.unlink(missing_ok=True)

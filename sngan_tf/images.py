@@ -4,14 +4,13 @@ Inside, images are float32 in [-1, 1]; outside they are uint8 in 0..255.
 """
 
 import math
-import pathlib
 
 import numpy as np
 import tensorflow as tf
 
+from sngan_tf import files
 from sngan_tf import noise
 from sngan_tf.errors import writing
-from sngan_tf.files import replace
 
 
 def dequantize(images, seed, first=None):
@@ -71,11 +70,9 @@ def grid(images, columns=None, gap=0):
 
 def save_png(path, image):
     """Writes uint8 `(height, width, 1 or 3)` at once or not at all."""
-    path = pathlib.Path(path)
     content = tf.io.encode_png(image).numpy()
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, content)
+    with writing(path), files.replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_png(path):

@@ -1,16 +1,15 @@
 """Features of real pictures, computed once and kept."""
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import logging
-import os
 import pathlib
 
 import numpy as np
 
 from sngan_tf import cache as cache_lib
+from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
@@ -113,14 +112,10 @@ def _key(network, pictures, rows):
 
 
 def _write(path, found):
-    temporary = path.with_name(f"{os.getpid()}-{path.name}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(temporary, features=found[0], logits=found[1])
-        os.replace(temporary, path)
+        with files.replacing(path) as temporary:
+            np.savez(temporary, features=found[0], logits=found[1])
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         _LOGGER.warning(
             "%s can't be kept, so it will be made again: %s",
             path,

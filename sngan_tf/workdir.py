@@ -10,9 +10,9 @@ import socket
 
 import ml_collections
 
+from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.errors import writing
-from sngan_tf.files import replace
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -212,8 +212,8 @@ def read_rows(path):
 
 def write_text(path, text):
     """Writes a file at once or not at all."""
-    with writing(path):
-        replace(path, text.encode())
+    with writing(path), files.replacing(path) as temporary:
+        temporary.write_text(text)
 
 
 def _line(row):

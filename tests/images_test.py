@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from sngan_tf import files
 from sngan_tf import images
+from sngan_tf.errors import UserError
 
 LEVELS = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1)
 
@@ -86,7 +88,7 @@ def test_failed_save_leaves_the_old_picture(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(images.os, "replace", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(files.os, "replace", fail)
+    with pytest.raises(UserError, match=f"{path} .*disk full"):
         images.save_png(path, 255 - picture)
     np.testing.assert_array_equal(images.read_png(path), picture)

@@ -9,6 +9,7 @@ from PIL import Image
 from PIL import ImageOps
 
 from sngan_tf import cache
+from sngan_tf import files
 from sngan_tf.errors import UserError
 
 _GRAY_MODES = ("1", "L", "LA", "F")
@@ -162,9 +163,8 @@ def _on_disk(examples, shape, key):
                 images[len(labels)] = image
                 labels.append(label)
         images.flush()
-        temporary = folder / "labels.tmp.npy"
-        np.save(temporary, np.asarray(labels, np.int32))
-        temporary.replace(labels_path)
+        with files.replacing(labels_path) as temporary:
+            np.save(temporary, np.asarray(labels, np.int32))
     labels = np.load(labels_path)
     return np.load(images_path, mmap_mode="r")[: len(labels)], labels
 

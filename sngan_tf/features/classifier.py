@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import pathlib
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 from keras import layers
 
 from sngan_tf import cache as cache_lib
+from sngan_tf import files
 from sngan_tf import progress
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
@@ -53,10 +53,8 @@ def load_classifier(pictures, updates, cache=None):
     model = _load(path)
     if model is None:
         model = _train(pictures, training, updates)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{os.getpid()}-{path.name}")
-        model.save(temporary)
-        os.replace(temporary, path)
+        with files.replacing(path) as temporary:
+            model.save(temporary)
     network = _frozen(model)
     _, logits = network(pictures.images[held_out])
     right = np.argmax(logits, axis=1) == pictures.labels[held_out]
