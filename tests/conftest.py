@@ -7,10 +7,13 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
+from sngan_tf import checkpoint
 from sngan_tf import distribution
+from sngan_tf import experiment
 
 # The tests run two at a time; more threads each would only contend.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -35,6 +38,23 @@ def two_replicas():
 def shared_cache(tmp_path_factory):
     """Returns a folder for classifiers that many tests score by."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def add_best():
+    """Keeps a GAN of other kernels as the best, of an earlier step."""
+
+    def add(config, workdir, step):
+        gan = experiment.restore_gan(config, workdir, "last")
+        random = np.random.default_rng(3)
+        for weight in gan.sampling_generator.weights:
+            if len(weight.shape) > 1:
+                weight.assign(random.normal(size=weight.shape))
+        gan.step.assign(step)
+        checkpoint.Checkpoints(gan, workdir.best, keep=1).save(step)
+        return gan
+
+    return add
 
 
 @pytest.fixture

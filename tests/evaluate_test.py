@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sngan_tf import checkpoint
 from sngan_tf import data
 from sngan_tf import evaluate
 from sngan_tf import experiment
@@ -88,17 +87,6 @@ def save_pictures(folder, classes, count, seed):
             noise = random.integers(0, 256, (8, 8, 1)).astype(np.uint8)
             images_lib.save_png(folder / name / f"{i}.png", noise)
     return f"folder:{folder}"
-
-
-def add_best(config, workdir, step):
-    """Keeps a GAN of other kernels as the best, of an earlier step."""
-    gan = experiment.restore_gan(config, workdir, "last")
-    random = np.random.default_rng(3)
-    for weight in gan.sampling_generator.weights:
-        if len(weight.shape) > 1:
-            weight.assign(random.normal(size=weight.shape))
-    gan.step.assign(step)
-    checkpoint.Checkpoints(gan, workdir.best, keep=1).save(step)
 
 
 def names_at(rows, step):
@@ -281,7 +269,9 @@ def expected_rows(config, workdir, step, which):
     return scorer.generated(sampler, step)
 
 
-def test_last_then_best_then_real_are_recorded_once(tiny_config, trained):
+def test_last_then_best_then_real_are_recorded_once(
+    tiny_config, trained, add_best
+):
     add_best(tiny_config, trained, 2)
     rows = evaluate.evaluate(tiny_config, trained)
     generated = [*CLASSIFIER, "smallest_class_share"]
@@ -308,7 +298,7 @@ def test_last_then_best_then_real_are_recorded_once(tiny_config, trained):
     assert real < min(values[2, distance], values[4, distance])
 
 
-def test_best_is_always_scored_beside_the_last(tiny_config, trained):
+def test_best_is_always_scored_beside_the_last(tiny_config, trained, add_best):
     """Whichever of them samples and exports are of."""
     add_best(tiny_config, trained, 2)
     tiny_config.checkpoint = "best"
@@ -317,7 +307,7 @@ def test_best_is_always_scored_beside_the_last(tiny_config, trained):
     assert {row["step"] for row in rows} == {2, 4}
 
 
-def test_best_that_is_the_last_is_scored_once(tiny_config, trained):
+def test_best_that_is_the_last_is_scored_once(tiny_config, trained, add_best):
     add_best(tiny_config, trained, 4)
     rows = evaluate.evaluate(tiny_config, trained)
     assert names_at(rows, 4) == [
@@ -335,7 +325,7 @@ def test_run_without_a_best_is_scored(tiny_config, trained, caplog):
     assert "best" not in caplog.text
 
 
-def test_damaged_best_is_passed_over(tiny_config, trained, caplog):
+def test_damaged_best_is_passed_over(tiny_config, trained, caplog, add_best):
     add_best(tiny_config, trained, 2)
     path = trained.best / "step-2.data-00000-of-00001"
     path.write_bytes(path.read_bytes()[:100])
@@ -365,7 +355,9 @@ def test_scores_by_inception_bear_its_name(tiny_config, trained, inception):
     assert all("classifier" not in row["metric"] for row in rows)
 
 
-def test_evaluation_changes_no_weight_and_no_checkpoint(tiny_config, trained):
+def test_evaluation_changes_no_weight_and_no_checkpoint(
+    tiny_config, trained, add_best
+):
     gan = experiment.restore_gan(tiny_config, trained)
     add_best(tiny_config, trained, 2)
     files = {

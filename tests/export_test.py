@@ -7,9 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sngan_tf import checkpoint
 from sngan_tf import evaluate
-from sngan_tf import experiment
 from sngan_tf import export
 from sngan_tf import images as images_lib
 from sngan_tf import sample
@@ -99,22 +97,11 @@ def test_samples_are_a_function_of_the_seed(trained):
     assert sampler.labels(4) is None
 
 
-def add_best(config, workdir, step):
-    """Keeps a GAN of other kernels as the best; returns its sampler."""
-    gan = experiment.restore_gan(config, workdir, "last")
-    random = np.random.default_rng(3)
-    for weight in gan.sampling_generator.weights:
-        if len(weight.shape) > 1:
-            weight.assign(random.normal(size=weight.shape))
-    gan.step.assign(step)
-    checkpoint.Checkpoints(gan, workdir.best, keep=1).save(step)
-    return sample.Sampler(gan.sampling_generator)
-
-
-def test_best_checkpoint_is_sampled_and_exported_if_asked(trained):
+def test_best_checkpoint_is_sampled_and_exported_if_asked(trained, add_best):
     config, workdir, gan = trained
     last = sample.Sampler(gan.sampling_generator).many(3, 9)
-    best = add_best(config, workdir, 2).many(3, 9)
+    best = sample.Sampler(add_best(config, workdir, 2).sampling_generator)
+    best = best.many(3, 9)
     assert np.abs(last.astype(int) - best.astype(int)).max() > 10
     for which, pictures in (("best", best), ("last", last)):
         config.checkpoint = which
