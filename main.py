@@ -49,15 +49,14 @@ def main(argv):
 
     run = workdir.Workdir(_WORKDIR.value)
     try:
+        # All hosts train; one of them does the rest.
+        is_chief = distribution.is_chief(_CONFIG.value.distribution)
         for mode in [_MODE.value] if _MODE.value else MODES:
-            # All hosts train; one does the rest.
-            if mode != "train" and not distribution.is_chief(
-                _CONFIG.value.distribution
-            ):
-                return
-            verb = getattr(importlib.import_module(f"sngan_tf.{mode}"), mode)
-            verb(_CONFIG.value, run)
-        print(report.table(run))
+            if mode == "train" or is_chief:
+                module = importlib.import_module(f"sngan_tf.{mode}")
+                getattr(module, mode)(_CONFIG.value, run)
+        if is_chief:
+            print(report.table(run))
     except errors.UserError as error:
         _fail(error, code=1)
     except errors.Interrupted as error:

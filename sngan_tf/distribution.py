@@ -4,6 +4,7 @@ import functools
 import json
 import logging
 import os
+import re
 import socket
 
 import tensorflow as tf
@@ -32,9 +33,10 @@ def check(name):
         workers, _ = _cluster()
         if name == "multi_worker" and not workers:
             raise ValueError(
-                f"`distribution=multi_worker` needs {_TF_CONFIG}, such as "
-                '{"cluster": {"worker": ["host0:12345", "host1:12345"]}, '
-                '"task": {"type": "worker", "index": 0}}. Received: none'
+                f"`distribution=multi_worker` needs a {_TF_CONFIG} of several "
+                'hosts, such as {"cluster": {"worker": ["host0:12345", '
+                '"host1:12345"]}, "task": {"type": "worker", "index": 0}}. '
+                f"Received: {os.environ.get(_TF_CONFIG) or 'none'}"
             )
 
 
@@ -130,6 +132,17 @@ def has_several_hosts(strategy):
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
+def lost_host(error):
+    """Returns the address of the host that an error of TensorFlow is about."""
+    addresses, _ = _cluster()
+    target = r"remote target /job:(\w+)/replica:\d+/task:(\d+)"
+    found = re.search(target, str(error))
+    if not found:
+        return f"one of {', '.join(addresses)}"
+    jobs = json.loads(os.environ[_TF_CONFIG])["cluster"]
+    return jobs[found[1]][int(found[2])]
+
+
 def _found():
     """Returns the strategy of what this machine has."""
     workers, _ = _cluster()
@@ -155,19 +168,14 @@ def _cluster():
         jobs = config.get("cluster") or {}
         if not jobs:
             return [], 0
-        addresses = [
-            address
-            for job in ("chief", "worker")
-            for address in jobs.get(job, [])
-        ]
+        chiefs, workers = jobs.get("chief", []), jobs.get("worker", [])
+        addresses = [*chiefs, *workers]
         kind, index = config["task"]["type"], config["task"]["index"]
-        known = jobs.keys() <= {"chief", "worker"}
-        ports = [int(address.rpartition(":")[2]) for address in addresses]
         if (
-            not known
+            not jobs.keys() <= {"chief", "worker"}
+            or len(chiefs) > 1
             or len(set(addresses)) != len(addresses)
-            or len(jobs.get("chief", [])) > 1
-            or not all(0 < port < 2**16 for port in ports)
+            or not all(map(_is_address, addresses))
             or index not in range(len(jobs[kind]))
         ):
             raise ValueError
@@ -177,10 +185,13 @@ def _cluster():
             "HOST:PORT, in cluster.worker (and one in cluster.chief), and this "
             f"one's place in task.type and task.index. Received: {text}"
         ) from error
-    place = index
-    if kind == "worker":
-        place += len(jobs.get("chief", []))
+    place = index + (len(chiefs) if kind == "worker" else 0)
     return (addresses, place) if len(addresses) > 1 else ([], 0)
+
+
+def _is_address(text):
+    host, _, port = text.rpartition(":")
+    return bool(host) and 0 < int(port) < 2**16
 
 
 @functools.cache

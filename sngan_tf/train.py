@@ -19,7 +19,6 @@ from sngan_tf import scores
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
-from sngan_tf.errors import first_line
 from sngan_tf.layers import spectral_norms
 
 _LOGGER = logging.getLogger(__name__)
@@ -86,9 +85,9 @@ def train(config, workdir):
                 raise unreadable from error
             if distribution.has_several_hosts(strategy):
                 raise UserError(
-                    "Another host has ended or can't be reached "
-                    f"({first_line(error)}); start all of them again to go on "
-                    "from the last checkpoint"
+                    f"Host {distribution.lost_host(error)} has ended or can't "
+                    "be reached; start all hosts again to go on from the last "
+                    "checkpoint"
                 ) from error
             raise
 

@@ -83,6 +83,22 @@ def test_value_out_of_range_is_named(tiny_config, field, value, message):
 
 
 @pytest.mark.parametrize(
+    "field",
+    ["updates", "log_every", "checkpoint_every", "sample_every"],
+)
+def test_executions_must_end_where_something_is_done(tiny_config, field):
+    tiny_config.steps_per_execution = 2
+    experiment.check(tiny_config)
+    tiny_config[field] = 3
+    with pytest.raises(
+        UserError,
+        match=f"`{field}` must be a multiple of `steps_per_execution`. "
+        f"Received: {field}=3, steps_per_execution=2$",
+    ):
+        experiment.check(tiny_config)
+
+
+@pytest.mark.parametrize(
     ("method", "loss"),
     [("none", "wasserstein"), ("wgan_gp", "hinge"), ("gan_gp", "wasserstein")],
 )

@@ -76,14 +76,15 @@ def test_each_discriminator_update_sees_fresh_real_images_and_latents():
     gan = build(discriminator_steps=3, augmentation=recorder, run_eagerly=True)
     images = real_images(12)
     fit(gan, images, batch_size=12)
+    # Real and fake in turn, then the generator's.
     *discriminator_batches, generator_batch = recorder.images
-    assert len(discriminator_batches) == 3
-    seen = np.concatenate([batch[:4] for batch in discriminator_batches])
+    assert [len(batch) for batch in recorder.images] == [4] * 7
+    seen = np.concatenate(discriminator_batches[::2])
     np.testing.assert_array_equal(seen, images)
-    fakes = [batch[4:] for batch in discriminator_batches] + [generator_batch]
+    fakes = [*discriminator_batches[1::2], generator_batch]
     fakes = np.concatenate(fakes).reshape(16, -1)
     assert len(np.unique(fakes, axis=0)) == 16
-    assert len(set(recorder.seeds)) == 4
+    assert len(set(recorder.seeds)) == 7
 
 
 def test_u_advances_once_per_discriminator_update():
@@ -163,42 +164,6 @@ def test_latents_are_a_function_of_seed_step_and_draw():
         assert not np.isclose(first, latents(*other)).any()
 
 
-def test_replicas_draw_different_latents(two_replicas):
-    with two_replicas.scope():
-        gan = build()
-    drawn = two_replicas.run(lambda: latents_of(gan, draw=0))
-    first, second = two_replicas.experimental_local_results(drawn)
-    assert not np.isclose(first, second).any()
-
-
-def test_two_replicas_match_one_at_twice_the_batch(two_replicas):
-    def train(strategy):
-        with strategy.scope():
-            keras.utils.set_random_seed(0)
-            gan = build(0.1, 0.0)
-            # Constant pictures, as the latents differ between replicas.
-            gan.generator.get_layer("conv").kernel.assign(
-                np.zeros(gan.generator.get_layer("conv").kernel.shape)
-            )
-        fit(gan, real_images(24), batch_size=8, steps=3)
-        return gan.discriminator
-
-    one = train(tf.distribute.get_strategy())
-    two = train(two_replicas)
-    for a, b in zip(one.variables, two.variables, strict=True):
-        np.testing.assert_allclose(
-            keras.ops.convert_to_numpy(a),
-            keras.ops.convert_to_numpy(b),
-            atol=1e-5,
-        )
-    for variable in two.variables:
-        if variable.name == "u":
-            first, second = two_replicas.experimental_local_results(
-                variable.value
-            )
-            np.testing.assert_array_equal(first.numpy(), second.numpy())
-
-
 def test_jit_compiled_step_matches_the_plain_one():
     def weights(jit_compile):
         keras.utils.set_random_seed(0)
@@ -213,6 +178,78 @@ def test_jit_compiled_step_matches_the_plain_one():
 
     for plain, jitted in zip(weights(False), weights(True), strict=True):
         np.testing.assert_allclose(plain, jitted, rtol=1e-3, atol=1e-5)
+
+
+class LogsByStep(keras.callbacks.Callback):
+    """Keeps the logs of each execution by the step that it ended at."""
+
+    def __init__(self):
+        super().__init__()
+        self.logs = {}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.logs[int(self.model.step.numpy())] = dict(logs)
+
+
+def go_on(gan, per_execution, until):
+    """Trains on as many at a time; returns the logs by step."""
+    gan.compile(
+        generator_optimizer=gan.generator_optimizer,
+        discriminator_optimizer=gan.discriminator_optimizer,
+        steps_per_execution=per_execution,
+    )
+    step = int(gan.step.numpy())
+    dataset = tf.data.Dataset.from_tensor_slices(real_images(64)).batch(8)
+    kept = LogsByStep()
+    gan.fit(
+        dataset.skip(step).repeat(),
+        # Where the first execution would have begun.
+        steps_per_epoch=until - step // per_execution * per_execution,
+        verbose=0,
+        callbacks=[kept],
+    )
+    return kept.logs
+
+
+@pytest.fixture(scope="module")
+def updated_one_by_one():
+    keras.utils.set_random_seed(0)
+    gan = build_adam()
+    return gan, go_on(gan, 1, until=8)
+
+
+def build_adam():
+    gan = build(average_decay=0.9)
+    gan.compile(
+        generator_optimizer=keras.optimizers.Adam(1e-2),
+        discriminator_optimizer=keras.optimizers.Adam(1e-2),
+    )
+    return gan
+
+
+def state_of(gan):
+    return values(
+        [
+            *gan.weights,
+            *gan.generator_optimizer.variables,
+            *gan.discriminator_optimizer.variables,
+        ]
+    )
+
+
+def test_executions_of_several_updates_are_those_of_one(updated_one_by_one):
+    gan, logs = updated_one_by_one
+    several = build_adam()
+    assert go_on(several, 4, until=8) == {step: logs[step] for step in (4, 8)}
+    assert_equal(state_of(gan), state_of(several))
+
+
+def test_first_execution_ends_at_a_multiple_of_its_updates(updated_one_by_one):
+    gan, _ = updated_one_by_one
+    several = build_adam()
+    go_on(several, 1, until=3)
+    assert list(go_on(several, 4, until=8)) == [4, 8]
+    assert_equal(state_of(gan), state_of(several))
 
 
 def test_average_generator_follows_its_decay():

@@ -401,3 +401,26 @@ def test_scoring_leaves_training_as_it_is(tiny_config, tmp_path, monkeypatch):
     for run in runs[1:]:
         for a, b in zip(runs[0].weights, run.weights, strict=True):
             np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
+def test_executions_of_several_updates_keep_the_same_records(
+    tiny_config, tmp_path
+):
+    runs = [workdir_lib.Workdir(tmp_path / str(i)) for i in (1, 2)]
+    gans = []
+    for i, run in enumerate(runs, start=1):
+        tiny_config.steps_per_execution = i
+        gans.append(train(tiny_config, run))
+    for one, other in zip(gans[0].weights, gans[1].weights, strict=True):
+        np.testing.assert_array_equal(one, other, err_msg=one.path)
+    one, other = (workdir_lib.read_rows(run.train_log) for run in runs)
+    for row in one + other:
+        for speed in ("images_per_second", "steps_per_second"):
+            del row[speed]
+    assert one == other
+    for folder in ("checkpoints", "samples"):
+        one, other = (
+            sorted(path.name for path in (run.path / folder).iterdir())
+            for run in runs
+        )
+        assert one == other
