@@ -34,7 +34,9 @@ class Checkpoints:
         self._directory = directory
         self._keep = keep
         self._keep_hours = keep_hours
-        self._checkpoint = tf.train.Checkpoint(gan=gan)
+        # TensorFlow doesn't find the variables of Keras's metrics by itself.
+        losses = [v for metric in gan.metrics for v in metric.variables]
+        self._checkpoint = tf.train.Checkpoint(gan=gan, losses=losses)
 
     def save(self, step):
         """Saves the GAN as it is after `step` updates, whole or not at all.

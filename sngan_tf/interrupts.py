@@ -46,13 +46,16 @@ class Interrupts:
 
     @contextlib.contextmanager
     def acted_on(self):
-        """A context that a signal, also one that was kept, ends at once."""
+        """A context that a signal ends at once; one that was kept, at entry.
+
+        Raises:
+            Interrupted: Then; the signal is kept beyond.
+        """
         self._put_off = False
         try:
-            if not self.received:
-                yield
-        except Interrupted:
-            pass
+            if self.received:
+                raise Interrupted(self.received)
+            yield
         finally:
             self._put_off = True
 

@@ -17,6 +17,7 @@ from sngan_tf import interrupts as interrupts_lib
 from sngan_tf import sample
 from sngan_tf import scores
 from sngan_tf import workdir as workdir_lib
+from sngan_tf.errors import Interrupted
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
 from sngan_tf.layers import spectral_norms
@@ -231,11 +232,11 @@ class _Records:
     def evaluate(self, step):
         if self._scorer is None:
             return
-        rows = None
-        with self._interrupts.acted_on():
-            rows = self._scorer.generated(self._sampler, step)
-        if rows is None:
-            return  # Until the run goes on.
+        try:
+            with self._interrupts.acted_on():
+                rows = self._scorer.generated(self._sampler, step)
+        except Interrupted:
+            return  # `evaluate_missing` makes them when the run goes on.
         with self._writer.as_default(step=step):
             for row in rows:
                 tf.summary.scalar(row["metric"], row["value"])

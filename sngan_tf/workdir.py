@@ -171,11 +171,10 @@ class Workdir:
         return any(self.checkpoints.glob("*.index"))
 
     def add_scores(self, rows):
-        """Appends the rows that `scores.jsonl` doesn't hold already."""
+        """Adds the rows that `scores.jsonl` doesn't hold already, or none."""
         known = read_rows(self.scores)
-        for row in rows:
-            if row not in known:
-                append_row(self.scores, row)
+        new = [row for row in rows if row not in known]
+        write_text(self.scores, "".join(map(_line, known + new)))
 
     def forget_after(self, step):
         """Drops the log lines of updates that a resumed run does again."""

@@ -1,8 +1,10 @@
 import logging
+import os
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from sngan_tf import checkpoint
@@ -65,9 +67,9 @@ def assert_holds(gan, step):
         np.testing.assert_array_equal(restored[name], value, err_msg=name)
 
 
-def save(gan, directory, *steps, keep=9):
+def save(gan, directory, *steps, keep=9, keep_hours=0.0):
     """Returns the `Checkpoints` that saved these steps."""
-    checkpoints = checkpoint.Checkpoints(gan, directory, keep)
+    checkpoints = checkpoint.Checkpoints(gan, directory, keep, keep_hours)
     for step in steps:
         fill(gan, step)
         checkpoints.save(step)
@@ -201,3 +203,109 @@ def test_latest_step_is_that_of_the_newest_index(tmp_path):
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "step-99.index").touch()
     assert checkpoint.latest_step(tmp_path) == 10
+
+
+@pytest.mark.parametrize(
+    ("hours", "kept"),
+    [
+        ((0, 1, 2, 3, 4, 5), {1, 3, 5, 6}),
+        ((0, 1.5, 2.1, 3, 9, 9), {1, 3, 5, 6}),
+        ((0, 0, 0, 0, 0, 0), {1, 6}),
+        # The clock was set back by a day, and by an hour.
+        ((0, 2, -24, -23, -22, 5), {1, 2, 3, 5, 6}),
+        ((0, 2, 1, 3, 5, 5), {1, 2, 5, 6}),
+    ],
+)
+def test_older_ones_are_kept_hours_apart(gan, tmp_path, hours, kept):
+    for step, hour in enumerate(hours, start=1):
+        save(gan, tmp_path, step, keep=1, keep_hours=2.0)
+        time = 1e9 + 3600 * hour
+        for path in tmp_path.glob(f"step-{step}.*"):
+            os.utime(path, (time, time))
+    assert steps_in(tmp_path) == [kept, kept]
+    state = tf.train.get_checkpoint_state(tmp_path)
+    assert state.all_model_checkpoint_paths == [
+        f"{tmp_path}/step-{step}" for step in sorted(kept)
+    ]
+
+
+def test_best_is_none_of_the_old_ones(gan, tmp_path):
+    save(gan, tmp_path / "best", 1, keep=1)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "best").iterdir()}
+    save(gan, tmp_path, 2, 3, 4, keep=1)
+    after = {p.name: p.read_bytes() for p in (tmp_path / "best").iterdir()}
+    assert before == after
+    assert restore(gan, tmp_path / "best") == 1
+
+
+class Killed(BaseException):
+    """Ends a process where it stands, but for what the system does then."""
+
+
+@pytest.mark.parametrize("files", [0, 1], ids=["none", "data"])
+def test_half_written_checkpoint_is_none(gan, tmp_path, monkeypatch, files):
+    """After `files` of the two were moved to their place."""
+    save(gan, tmp_path, 1)
+    replace, left = os.replace, [None] * files
+
+    def replace_or_die(*args):
+        if not left:
+            raise Killed
+        left.pop()
+        replace(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "replace", replace_or_die)
+        patch.setattr(checkpoint.shutil, "rmtree", lambda *args, **kwargs: None)
+        with pytest.raises(Killed):
+            save(gan, tmp_path, 2)
+    unfinished = tmp_path / ".unfinished"
+    assert (unfinished / "step-2.index").exists()
+    assert checkpoint.latest_step(tmp_path) == 1
+    assert tf.train.latest_checkpoint(tmp_path) == f"{tmp_path}/step-1"
+    assert restore(gan, tmp_path) == 1
+    assert_holds(gan, 1)
+    save(gan, tmp_path, 2)
+    assert not unfinished.exists()
+    assert restore(gan, tmp_path) == 2
+    assert_holds(gan, 2)
+    assert steps_in(tmp_path) == [{1, 2}, {1, 2}]
+
+
+def test_damaged_newer_ones_push_out_no_good_one(gan, tmp_path):
+    save(gan, tmp_path, 8, 10)
+    index = tmp_path / "step-10.index"
+    index.write_bytes(truncate(index.read_bytes()))
+    assert restore(gan, tmp_path) == 8
+    save(gan, tmp_path, 9, keep=1)
+    assert steps_in(tmp_path) == [{9, 10}, {9, 10}]
+    assert tf.train.latest_checkpoint(tmp_path) == f"{tmp_path}/step-9"
+    assert restore(gan, tmp_path) == 9
+    save(gan, tmp_path, 10, keep=1)
+    assert steps_in(tmp_path) == [{10}, {10}]
+    assert restore(gan, tmp_path) == 10
+    assert_holds(gan, 10)
+
+
+def test_tensorflow_finds_the_newest(gan, tmp_path):
+    save(gan, tmp_path, 9, 10)
+    assert tf.train.latest_checkpoint(tmp_path) == f"{tmp_path}/step-10"
+
+
+def test_flipped_bit_is_seen_or_changes_nothing(gan, tmp_path):
+    save(gan, tmp_path, 1, 2)
+    random = np.random.default_rng(0)
+    seen = 0
+    for suffix in ("index", "data-00000-of-00001"):
+        path = tmp_path / f"step-2.{suffix}"
+        content = path.read_bytes()
+        for bit in random.choice(8 * len(content), 30, replace=False):
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            step = restore(gan, tmp_path)
+            assert step in (1, 2), (suffix, bit)
+            seen += step == 1
+            assert_holds(gan, step)
+        path.write_bytes(content)
+    assert seen > 30

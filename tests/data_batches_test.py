@@ -122,3 +122,71 @@ def test_pictures_on_disk_give_the_same_batches(tmp_path, with_labels):
     for one, other in zip(*(dataset.take(20) for dataset in datasets)):
         for x, y in zip(tf.nest.flatten(one), tf.nest.flatten(other)):
             np.testing.assert_array_equal(x, y)
+
+
+# Replicas, each of which has its share of every discriminator update.
+
+
+def updates_of(discriminator_steps, num_replicas, start=0):
+    """Returns pictures and labels of 4 updates of all replicas together.
+
+    Returns:
+        `(4, discriminator_steps, 8, 2, 1, 1)` and `(4, discriminator_steps,
+        8)`, the replicas' shares one after the other.
+    """
+    dataset = data.training_batches(
+        labelled(50),
+        8,
+        seed=0,
+        start=start,
+        with_labels=True,
+        discriminator_steps=discriminator_steps,
+        replicas=range(num_replicas),
+        num_replicas=num_replicas,
+    )
+    drawn = dataset.take(4 * num_replicas).as_numpy_iterator()
+    shares = (discriminator_steps, 8 // num_replicas)
+    updates = (4, discriminator_steps, 8)
+    parts = []
+    for x in map(np.stack, zip(*drawn)):
+        # The replicas come in turn, each with its share of all steps.
+        x = x.reshape(4, num_replicas, *shares, *x.shape[2:])
+        parts.append(np.swapaxes(x, 1, 2).reshape(*updates, *x.shape[4:]))
+    return parts
+
+
+@pytest.mark.parametrize("start", [0, 5])
+@pytest.mark.parametrize("num_replicas", [2, 4])
+@pytest.mark.parametrize("discriminator_steps", [1, 3])
+def test_replicas_share_what_one_has(discriminator_steps, num_replicas, start):
+    """In its order too, and with its noise."""
+    images, labels = updates_of(discriminator_steps, 1, start)
+    assert images.shape == (4, discriminator_steps, 8, 2, 1, 1)
+    shared = updates_of(discriminator_steps, num_replicas, start)
+    np.testing.assert_array_equal(shared[0], images, strict=True)
+    np.testing.assert_array_equal(shared[1], labels, strict=True)
+
+
+def test_discriminator_steps_share_one_line_of_pictures():
+    """Two updates of 3 steps have the pictures of 6 updates of one."""
+    dataset = data.training_batches(
+        numbered(50), 8, seed=0, discriminator_steps=3
+    )
+    images = np.concatenate([*dataset.take(2).as_numpy_iterator()])
+    np.testing.assert_array_equal(
+        images, np.concatenate([*batches(numbered(50), 6, 8)])
+    )
+
+
+@pytest.mark.parametrize("replicas", [range(2), range(2, 4), range(4)])
+def test_batches_of_a_host_are_its_replicas_in_turn(replicas):
+    def drawn(replicas, count):
+        dataset = data.training_batches(
+            numbered(50), 8, seed=0, start=3, replicas=replicas, num_replicas=4
+        )
+        return [*dataset.take(count).as_numpy_iterator()]
+
+    together = drawn(replicas, 3 * len(replicas))
+    for i, replica in enumerate(replicas):
+        alone = drawn(range(replica, replica + 1), 3)
+        np.testing.assert_array_equal(together[i :: len(replicas)], alone)

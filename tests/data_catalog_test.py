@@ -153,6 +153,42 @@ def test_labels_that_are_missing_later_are_left(tmp_path):
         load_stored(tmp_path, conditional=True)
 
 
+@pytest.fixture
+def damaged(tmp_path, monkeypatch):
+    """Returns the folder of a set whose second picture can't be decoded."""
+    images = random_pictures(4)
+    features = {
+        "image": tfds.features.Image(shape=(8, 8, 3)),
+        "label": tfds.features.ClassLabel(num_classes=2),
+    }
+    encode = type(features["image"]).encode_example
+
+    def encode_or_spoil(self, image):
+        encoded = encode(self, image)
+        spoiled = np.array_equal(image, images[1])
+        return encoded[: len(encoded) // 2] if spoiled else encoded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tfds.features.Image, "encode_example", encode_or_spoil)
+        store(tmp_path, features, [images, [1, 0, 1, 0]])
+    return tmp_path
+
+
+def test_damaged_picture_is_named_by_its_number(damaged):
+    match = "^Picture 1 of tiny/1.0.0/train can't be read: "
+    with pytest.raises(UserError, match=match):
+        load_stored(damaged)
+
+
+def test_damaged_picture_is_left_out(damaged, caplog):
+    pictures = load_stored(damaged, on_bad_image="skip")
+    expected = random_pictures(4)[[0, 2, 3]]
+    np.testing.assert_array_equal(pictures.images, expected)
+    np.testing.assert_array_equal(pictures.labels, [1, 1, 0])
+    assert "Picture 1 of tiny/1.0.0/train can't be read" in caplog.text
+    assert caplog.text.count("skipped") == 1
+
+
 # The sets of the paper, by name.
 
 RED, GREEN = (255, 0, 0), (0, 255, 0)

@@ -1,10 +1,16 @@
 import itertools
+import logging
 
 import numpy as np
 import pytest
+import small
 from PIL import Image
 
+from sngan_tf import checkpoint
 from sngan_tf import data
+from sngan_tf import networks
+from sngan_tf import train as train_lib
+from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
@@ -293,3 +299,161 @@ def test_classes_are_equal_after_small_pictures_are_left_out(tmp_path):
     assert len(load(tmp_path, conditional=True)) == 2
     with pytest.raises(UserError, match="0 of dog, 1 of cat"):
         load(tmp_path, min_side=16, conditional=True)
+
+
+# Pictures that can't be read.
+
+both = pytest.mark.parametrize("streaming", [False, True])
+
+
+def spoil(path):
+    """Leaves what a picture is headed by, and half of the rest."""
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def save_noise(path, seed):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (8, 8, 3)
+    noise = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+    Image.fromarray(noise).save(path)
+    return noise
+
+
+@both
+def test_next_of_its_class_stands_in_for_a_bad_picture(
+    tmp_path, caplog, streaming
+):
+    noise = {}
+    for seed, key in enumerate(itertools.product(("cat", "dog"), range(3))):
+        noise[key] = save_noise(tmp_path / key[0] / f"{key[1]}.png", seed)
+    bad = [tmp_path / "cat" / "1.png", tmp_path / "dog" / "2.png"]
+    for path in bad:
+        spoil(path)
+    options = {"streaming": streaming, "on_bad_image": "skip"}
+    with caplog.at_level(logging.WARNING):
+        pictures = load(tmp_path, conditional=True, **options)
+        for _ in range(2):
+            images = np.asarray(pictures.images)
+    # That of the last dog is the first one.
+    stand_ins = {("cat", 1): ("cat", 2), ("dog", 2): ("dog", 0)}
+    expected = [noise[stand_ins.get(key, key)] for key in noise]
+    np.testing.assert_array_equal(images, expected)
+    np.testing.assert_array_equal(pictures.labels, [0, 0, 0, 1, 1, 1])
+    warnings = [record.getMessage() for record in caplog.records]
+    for path in bad:
+        (warning,) = (w for w in warnings if str(path) in w)
+        assert warning.endswith("; skipped")
+    assert len(warnings) == 2
+
+
+@both
+def test_file_that_is_no_picture_is_skipped(tmp_path, caplog, streaming):
+    (tmp_path / "a.png").write_text("not a picture")
+    noise = save_noise(tmp_path / "b.png", 0)
+    pictures = load(tmp_path, streaming=streaming, on_bad_image="skip")
+    np.testing.assert_array_equal(np.asarray(pictures.images), [noise, noise])
+    assert f"{tmp_path}/a.png can't be read as a picture" in caplog.text
+
+
+@both
+@pytest.mark.parametrize(
+    ("on_bad_image", "message"),
+    [
+        ("raise", "{}/0.png can't be read as a picture"),
+        ("skip", "No picture can be read in {}$"),
+    ],
+)
+def test_folder_of_bad_pictures_alone_is_an_error(
+    tmp_path, streaming, on_bad_image, message
+):
+    damage(tmp_path, {"": 3})
+    with pytest.raises(UserError, match=message.format(tmp_path)):
+        load(tmp_path, streaming=streaming, on_bad_image=on_bad_image)
+
+
+def test_class_of_bad_pictures_alone_is_an_error(tmp_path):
+    save(tmp_path / "cat" / "1.png")
+    damage(tmp_path, {"dog": 2})
+    with pytest.raises(UserError, match=f"No picture .* in {tmp_path}/dog"):
+        load(tmp_path, on_bad_image="skip")
+
+
+def test_bad_picture_is_named_when_it_is_needed(tmp_path):
+    for i in range(4):
+        save_noise(tmp_path / f"{i}.png", i)
+    spoil(tmp_path / "2.png")
+    images = load(tmp_path, streaming=True).images
+    np.testing.assert_array_equal(images[[0, 3]].shape, (2, 8, 8, 3))
+    message = f"{tmp_path}/2.png can't be read"
+    with pytest.raises(UserError, match=message):
+        images[[0, 2]]
+    assert message in str(images.error)
+
+
+def test_bad_picture_ends_training_with_its_name(
+    tiny_config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(networks, "build", small.build)
+    folder, run = tmp_path / "pictures", workdir_lib.Workdir(tmp_path / "run")
+    for i in range(64):
+        save_noise(folder / f"{i:02}.png", i)
+    tiny_config.data.name = f"folder:{folder}"
+    tiny_config.data.streaming = True
+    tiny_config.updates = 8
+    tiny_config.checkpoint_every = 1
+    # A picture of the last update of the first epoch.
+    pictures = load(folder)
+    batches = data.training_batches(
+        pictures, 8, tiny_config.seed, start=7, with_labels=False
+    )
+    (batch,) = batches.take(1).as_numpy_iterator()
+    near = np.abs((batch[0] + 1) * 128 - pictures.images).max((1, 2, 3)) <= 1
+    bad = folder / f"{near.argmax():02}.png"
+    assert near.sum() == 1
+    spoil(bad)
+    with pytest.raises(UserError, match=f"^{bad} can't be read"):
+        train_lib.train(tiny_config, run)
+    assert checkpoint.latest_step(run.checkpoints) == 7
+    tiny_config.data.on_bad_image = "skip"
+    assert int(train_lib.train(tiny_config, run).step.numpy()) == 8
+
+
+# Pictures that are read when they are needed.
+
+
+@pytest.mark.parametrize("min_side", [0, 10])
+@pytest.mark.parametrize("channels", [0, 1, 3])
+@pytest.mark.parametrize("modes", [("L", "1"), ("RGB", "L"), ("P", "RGBA")])
+def test_streamed_pictures_are_those_in_memory(
+    tmp_path, modes, channels, min_side
+):
+    random = np.random.default_rng(0)
+    for name, i in itertools.product(("cat", "dog"), range(3)):
+        path = tmp_path / name / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        shape = (12, 9 + 2 * i, 3)  # The first is narrower than 10.
+        noise = random.integers(0, 256, shape, np.uint8)
+        Image.fromarray(noise).convert(modes[i % 2]).save(path)
+    memory, streamed = (
+        load(
+            tmp_path,
+            channels=channels,
+            min_side=min_side,
+            conditional=True,
+            streaming=streaming,
+        )
+        for streaming in (False, True)
+    )
+    assert streamed.images.shape == memory.images.shape
+    assert streamed.images.dtype == memory.images.dtype
+    np.testing.assert_array_equal(
+        np.asarray(streamed.images), memory.images, strict=True
+    )
+    rows = [3, 0, 3]
+    np.testing.assert_array_equal(streamed.images[rows], memory.images[rows])
+    np.testing.assert_array_equal(streamed.images[1:3], memory.images[1:3])
+    np.testing.assert_array_equal(streamed.labels, memory.labels, strict=True)
+    assert streamed.class_names == memory.class_names
+    assert streamed.reference == memory.reference
+    assert len(streamed) == len(memory) == (4 if min_side else 6)

@@ -3,8 +3,10 @@
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -24,16 +26,28 @@ TINY = (
 )
 
 
-def run(tmp_path, *arguments):
+def start(tmp_path, *arguments):
     environment = {**os.environ, "SNGAN_TF_CACHE": str(tmp_path / "cache")}
-    return subprocess.run(
+    return subprocess.Popen(
         [sys.executable, str(ROOT / "main.py"), *arguments],
-        check=False,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
         env=environment,
     )
+
+
+def finish(process):
+    """Returns what `subprocess.run` does."""
+    stdout, stderr = process.communicate()
+    return subprocess.CompletedProcess(
+        process.args, process.returncode, stdout, stderr
+    )
+
+
+def run(tmp_path, *arguments):
+    return finish(start(tmp_path, *arguments))
 
 
 def error_of(process):
@@ -142,3 +156,33 @@ def test_user_error_is_one_line(tmp_path, arguments, message):
     assert process.returncode == 1
     assert message in error_of(process)
     assert not (tmp_path / "runs").exists()
+
+
+def test_terminated_run_is_saved_and_goes_on(tmp_path):
+    arguments = ["--mode=train", "--workdir=run", *TINY]
+    checkpoints = tmp_path / "run" / "checkpoints"
+    process = start(
+        tmp_path,
+        *arguments,
+        "--config.updates=1000000",
+        "--config.sample_every=0",
+    )
+    deadline = time.monotonic() + 300
+    while not list(checkpoints.glob("*.index")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline, process.kill()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    process = finish(process)
+    assert process.returncode == 128 + signal.SIGTERM
+    message = error_of(process)
+    reached = max(
+        int(path.stem.removeprefix("step-"))
+        for path in checkpoints.glob("*.index")
+    )
+    assert message == (
+        f"main.py: SIGTERM: saved after update {reached}; run again to go on"
+    )
+    process = run(tmp_path, *arguments, f"--config.updates={reached + 2}")
+    assert process.returncode == 0, process.stderr
+    assert (checkpoints / f"step-{reached + 2}.index").is_file()
