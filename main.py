@@ -50,7 +50,7 @@ def main(argv):
     run = workdir.Workdir(_WORKDIR.value)
     try:
         # All hosts train; one of them does the rest.
-        is_chief = distribution.is_chief(_CONFIG.value.distribution)
+        is_chief = distribution.is_chief(_CONFIG.value.get("distribution"))
         for mode in [_MODE.value] if _MODE.value else MODES:
             if mode == "train" or is_chief:
                 module = importlib.import_module(f"sngan_tf.{mode}")

@@ -2,12 +2,14 @@ import json
 
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 
 from sngan_tf import checkpoint
 from sngan_tf import evaluate
 from sngan_tf import experiment
 from sngan_tf import images as images_lib
+from sngan_tf import networks
 from sngan_tf import workdir as workdir_lib
 from sngan_tf.errors import UserError
 from sngan_tf.layers import spectral_norms
@@ -21,6 +23,12 @@ CLASSIFIER = [
     "classifier_recall",
     "smallest_class_share",
 ]
+
+
+@pytest.fixture(autouse=True)
+def small_networks(monkeypatch):
+    """Networks that are traced in a moment, as many runs are."""
+    monkeypatch.setattr(networks, "build", small.build)
 
 
 @pytest.fixture
