@@ -3,6 +3,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 
 from sngan_tf import augmentation
@@ -164,7 +165,9 @@ def test_latents_are_a_function_of_seed_step_and_draw():
         assert not np.isclose(first, latents(*other)).any()
 
 
-def test_jit_compiled_step_matches_the_plain_one():
+def test_jit_compiled_step_matches_the_plain_one(monkeypatch):
+    monkeypatch.setattr(networks, "build", small.build)
+
     def weights(jit_compile):
         keras.utils.set_random_seed(0)
         gan = build(

@@ -1,6 +1,9 @@
 import pathlib
 import re
 
+import small
+
+from sngan_tf import networks
 from sngan_tf import train as train_lib
 from sngan_tf import workdir as workdir_lib
 
@@ -20,6 +23,7 @@ def test_long_run_holds_no_more_memory(tiny_config, tmp_path, monkeypatch):
         held.append(resident())
 
     monkeypatch.setattr(train_lib._Records, "evaluate", watched)
+    monkeypatch.setattr(networks, "build", small.build)
     tiny_config.updates = 800
     tiny_config.steps_per_execution = 20
     for field in ("log", "sample", "checkpoint", "evaluate"):

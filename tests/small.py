@@ -6,17 +6,20 @@ A module of its own, as processes that tests start import it too.
 import keras
 from keras import layers
 
+from sngan_tf import methods
+
 
 def build(
     name,
     image_shape,
     latent_dim,
     width,
-    method,
-    num_classes,
-    discriminator_width,
+    method="spectral_norm",
+    num_classes=None,
+    discriminator_width=1.0,
 ):
     """Returns `(generator, discriminator)`, as `networks.build` does."""
+    method = methods.get(method)
     height, width, channels = image_shape
     latents = keras.Input((latent_dim,))
     x = layers.Dense(height * width)(latents)
