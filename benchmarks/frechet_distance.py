@@ -18,7 +18,7 @@ import tensorflow as tf
 from scipy import linalg
 
 from sngan_tf import metrics
-from sngan_tf import tfgan
+from sngan_tf.metrics import tfgan
 
 
 def main():

@@ -24,11 +24,11 @@ import numpy as np
 import tensorflow as tf
 
 from sngan_tf import data
-from sngan_tf import features
 from sngan_tf import networks
-from sngan_tf import protocols
-from sngan_tf import sample
-from sngan_tf import scores
+from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.metrics import features
+from sngan_tf.metrics import protocols
+from sngan_tf.metrics import scorer as scorer_lib
 
 SHAPE = (32, 32, 3)
 
@@ -43,7 +43,7 @@ def main():
     with tempfile.TemporaryDirectory() as cache:
         os.environ["SNGAN_TF_CACHE"] = cache
         measure = MEASUREMENTS[arguments.what]
-        measure(sample.Sampler(generator), arguments.samples)
+        measure(sampler_lib.Sampler(generator), arguments.samples)
 
 
 def measure_time(sampler, samples):
@@ -82,7 +82,7 @@ def measure_memory(sampler, samples):
     network.stream(sampler.batches(0, 1_000), 1_000)
     before = resident("VmRSS")
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # Peak begins anew.
-    scorer = scores.Scorer(network, protocol, real)
+    scorer = scorer_lib.Scorer(network, protocol, real)
     rows = scorer.generated(sampler, step=0, show=True)
     print(f"{rows[0]['num_fake']:,} samples")
     print(f"held before, with the real pictures: {before:,.0f} MiB")
@@ -91,7 +91,7 @@ def measure_memory(sampler, samples):
 
 def measure_repeated(sampler, samples):
     protocol = protocols.get("quick", samples or 2_000)
-    scorer = scores.Scorer(as_inception(), protocol, pictures(2_000))
+    scorer = scorer_lib.Scorer(as_inception(), protocol, pictures(2_000))
     for i in range(20):
         scorer.generated(sampler, step=i)
         print(f"after {i + 1:2} evaluations: {resident('VmRSS'):,.1f} MiB")

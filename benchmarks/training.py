@@ -133,11 +133,11 @@ def measure_dispatch(arguments):
 
 
 def built(config, pictures):
-    from sngan_tf import experiment
+    from sngan_tf.runs import build
 
-    experiment.set_up(config)
-    experiment.resolve(config, pictures)
-    return experiment.build_gan(config)
+    build.set_up(config)
+    build.resolve(config, pictures)
+    return build.gan(config)
 
 
 def in_turns(gan, datasets, updates, turns=_TURNS, show=True):

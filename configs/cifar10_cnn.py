@@ -30,12 +30,12 @@ their authors (the paper shows the best of six settings, and names it for few),
 and the orthonormal coefficient 1e-3 (`--config.coefficient`).
 """
 
-from configs import arguments
-from configs import default
+from sngan_tf.runs import arguments
+from sngan_tf.runs import fields
 
 
 def get_config(text=""):
-    config = default.get_config()
+    config = fields.defaults()
     config.data.name = "cifar10"
     config.evaluation.protocol = "paper"
     config.evaluation.features = "inception"

@@ -30,21 +30,16 @@ settings the paper takes over 100,000. We take 100,000 with that decay. Batches
 of 64 and 128 are those of both codes.
 """
 
-from configs import arguments
-from configs import default
+from sngan_tf.runs import arguments
+from sngan_tf.runs import fields
 
 
 def get_config(text=""):
-    config = default.get_config()
+    config = fields.defaults()
     config.data.name = "cifar10"
     config.evaluation.protocol = "paper"
     config.evaluation.features = "inception"
     config.evaluation.classifier_updates = 15 * 625  # Epochs x their updates.
     config.network.name = "resnet"
-    config.discriminator_steps = 5
-    config.generator_batch_size = 2 * config.data.get_ref("batch_size")
-    config.optimizer.learning_rate = 2e-4
-    config.optimizer.beta_1 = 0.0
-    config.optimizer.beta_2 = 0.9
-    config.optimizer.decay_from = 0
+    arguments.set_resnet_training(config)
     return arguments.apply(config, text)

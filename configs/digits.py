@@ -10,12 +10,12 @@ the paper's ResNets, shifts of two pixels keep the discriminator from learning
 the pictures by heart, and the generator is averaged.
 """
 
-from configs import arguments
-from configs import default
+from sngan_tf.runs import arguments
+from sngan_tf.runs import fields
 
 
 def get_config(text=""):
-    config = default.get_config()
+    config = fields.defaults()
     config.data.name = "digits"
     config.data.image_size = 16
     config.data.shift = 2

@@ -11,12 +11,12 @@ doesn't do, because grids then look better. A conditional network needs classes
 of equal size: `:network=resnet_projection`.
 """
 
-from configs import arguments
-from configs import default
+from sngan_tf.runs import arguments
+from sngan_tf.runs import fields
 
 
 def get_config(text=""):
-    config = default.get_config()
+    config = fields.defaults()
     config.data.name = "folder:pictures"
     config.data.image_size = 64
     config.average_decay = 0.999

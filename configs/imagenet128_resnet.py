@@ -21,20 +21,25 @@ The first run makes a file of about 60 GB of the others in the cache
 validation set.
 """
 
-from configs import arguments
-from configs import cifar10_resnet
+from sngan_tf.runs import arguments
+from sngan_tf.runs import fields
 
 
 def get_config(text=""):
-    config = cifar10_resnet.get_config()
+    config = fields.defaults()
     config.data.name = "imagenet2012"
     config.data.image_size = 128
     config.data.min_side = 256
+    config.evaluation.protocol = "paper"
+    config.evaluation.features = "inception"
+    config.evaluation.classifier_updates = 15 * 625
+    config.evaluation.split = "validation"
+    config.network.name = "resnet"
+    arguments.set_resnet_training(config)
     config.updates = 450_000
     config.optimizer.decay_from = 400_000
     config.log_every = 1_000
     config.checkpoint_every = 5_000
     config.sample_every = 5_000
     config.evaluate_every = 10_000
-    config.evaluation.split = "validation"
     return arguments.apply(config, text)

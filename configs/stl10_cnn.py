@@ -26,14 +26,18 @@ ones of the FID (the test set has 8,000), batch 64, and what cifar10_cnn.py
 names.
 """
 
-from configs import arguments
-from configs import cifar10_cnn
+from sngan_tf.runs import arguments
+from sngan_tf.runs import fields
 
 
 def get_config(text=""):
-    config = cifar10_cnn.get_config("setting=B")
+    config = fields.defaults()
     config.data.name = "stl10"
     config.data.split = "unlabelled"
     config.data.image_size = 48
+    config.evaluation.protocol = "paper"
+    config.evaluation.features = "inception"
     config.evaluation.split = "unlabelled"
+    config.loss = "non_saturating"
+    arguments.apply(config, "setting=B")
     return arguments.apply(config, text)

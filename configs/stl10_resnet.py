@@ -15,14 +15,18 @@ decay of cifar10_resnet.py, the 100,000 pictures without labels, and 10,000 of
 these as the real ones of the FID (the test set has 8,000).
 """
 
-from configs import arguments
-from configs import cifar10_resnet
+from sngan_tf.runs import arguments
+from sngan_tf.runs import fields
 
 
 def get_config(text=""):
-    config = cifar10_resnet.get_config()
+    config = fields.defaults()
     config.data.name = "stl10"
     config.data.split = "unlabelled"
     config.data.image_size = 48
+    config.evaluation.protocol = "paper"
+    config.evaluation.features = "inception"
     config.evaluation.split = "unlabelled"
+    config.network.name = "resnet"
+    arguments.set_resnet_training(config)
     return arguments.apply(config, text)

@@ -16,9 +16,10 @@ import sys
 
 import panels
 
+from sngan_tf import files
 from sngan_tf import images as images_lib
-from sngan_tf import methods
-from sngan_tf import workdir as workdir_lib
+from sngan_tf.gan import methods
+from sngan_tf.runs import workdir as workdir_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIG = "configs/cifar10_cnn.py"
@@ -57,7 +58,7 @@ def train(method, run, flags):
 
 def panel(method, run):
     grid = images_lib.read_png(max(run.samples.glob("step_*.png")))
-    last = workdir_lib.read_rows(run.train_log)[-1]
+    last = files.read_rows(run.train_log)[-1]
     losses = f"d_loss {last['d_loss']:.3g}, g_loss {last['g_loss']:.3g}"
     return panels.captioned(grid, method.replace(",setting=", " "), losses)
 

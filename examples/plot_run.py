@@ -12,8 +12,9 @@ import pathlib
 import matplotlib
 import panels
 
+from sngan_tf import files
 from sngan_tf import images as images_lib
-from sngan_tf import workdir as workdir_lib
+from sngan_tf.runs import workdir as workdir_lib
 
 matplotlib.use("Agg")
 
@@ -27,7 +28,7 @@ def main():
     parser.add_argument("samples", type=pathlib.Path)
     parser.add_argument("updates", type=int, nargs="+")
     arguments = parser.parse_args()
-    curves(workdir_lib.read_rows(arguments.run.train_log), arguments.curves)
+    curves(files.read_rows(arguments.run.train_log), arguments.curves)
     grids = [
         panels.captioned(
             images_lib.read_png(

@@ -19,10 +19,10 @@ from PIL import Image
 from PIL import ImageFilter
 
 from sngan_tf import data
-from sngan_tf import features
 from sngan_tf import metrics
 from sngan_tf import progress
-from sngan_tf import workdir
+from sngan_tf.metrics import features
+from sngan_tf.runs import workdir
 
 METRICS = (
     "score",

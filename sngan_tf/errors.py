@@ -8,6 +8,10 @@ class UserError(ValueError):
     """A wrong setting, file or folder: one line, what is wrong and right."""
 
 
+class MissingExtra(UserError, ImportError):
+    """A package is missing that an extra of this one brings."""
+
+
 class Interrupted(KeyboardInterrupt):
     """SIGTERM or Ctrl-C.
 
@@ -24,6 +28,26 @@ class Interrupted(KeyboardInterrupt):
 def first_line(error):
     """Returns the first line of any exception's message, or its kind."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@contextlib.contextmanager
+def extra(name):
+    """Says which extra brings what the imports inside it lack.
+
+    Args:
+        name: Of an extra of this package, such as `"train"`.
+
+    Raises:
+        MissingExtra: On a package that is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        raise MissingExtra(
+            f"The package {package} is missing; "
+            f'pip install "sngan_tf[{name}]" brings it'
+        ) from error
 
 
 @contextlib.contextmanager

@@ -1,8 +1,20 @@
-"""Files that are whole or not there at all."""
+"""Files that are whole or not there at all, files of rows, and the cache."""
 
 import contextlib
+import json
 import os
 import pathlib
+
+from sngan_tf.errors import writing
+
+
+def cache_directory():
+    """Returns where what is made once, for all runs, is kept.
+
+    It is `$SNGAN_TF_CACHE`, by default `~/.cache/sngan_tf`.
+    """
+    default = pathlib.Path.home() / ".cache" / "sngan_tf"
+    return pathlib.Path(os.environ.get("SNGAN_TF_CACHE", default))
 
 
 @contextlib.contextmanager
@@ -24,3 +36,50 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Writes a file at once or not at all.
+
+    Raises:
+        UserError: If the disk refuses.
+    """
+    with writing(path), replacing(path) as temporary:
+        temporary.write_text(text)
+
+
+def write_rows(path, rows):
+    """Writes a `.jsonl` file, one JSON object a line, as `write_text` does."""
+    write_text(path, "".join(map(_line, rows)))
+
+
+def append_row(path, row):
+    """Appends one JSON object as a line.
+
+    Raises:
+        UserError: If the disk refuses.
+    """
+    with writing(path), path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            if file.read() != b"\n":  # A half-written row.
+                file.write(b"\n")
+        file.write(_line(row).encode())
+
+
+def read_rows(path):
+    """Returns the rows of a `.jsonl` file, none if there is no such file.
+
+    Half-written ones are left out.
+    """
+    rows = []
+    if not path.exists():
+        return rows
+    for line in path.read_text().splitlines():
+        with contextlib.suppress(ValueError):
+            rows.append(json.loads(line))
+    return rows
+
+
+def _line(row):
+    return json.dumps(row) + "\n"

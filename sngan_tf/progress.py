@@ -2,6 +2,8 @@
 
 import time
 
+from sngan_tf import errors
+
 
 def bar(what, total, unit=" pictures", show=True, initial=0):
     """Returns a `tqdm` bar; `update(count)` moves it, `close` ends it.
@@ -13,7 +15,8 @@ def bar(what, total, unit=" pictures", show=True, initial=0):
         show: Whether to show it at all.
         initial: Units that were done before.
     """
-    import tqdm
+    with errors.extra("train"):
+        import tqdm
 
     class Bar(tqdm.tqdm):
         # tqdm goes by the time of day, which may jump.

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sngan_tf import checkpoint
-from sngan_tf import export
-from sngan_tf import methods
 from sngan_tf import networks
 from sngan_tf.gan import GAN
+from sngan_tf.gan import methods
 from sngan_tf.layers import SpectralNormalization
 from sngan_tf.layers import kernels
 from sngan_tf.layers import power_iteration
 from sngan_tf.layers import spectral_norms
 from sngan_tf.layers.kernel_normalization import KernelNormalization
+from sngan_tf.modes import export
+from sngan_tf.runs import checkpoint
 
 BATCH, CLASSES, LATENTS, SIZE = 4, 3, 6, 32
 TABLE = pytest.mark.parametrize(

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from sngan_tf import checkpoint
-from sngan_tf import distribution
-from sngan_tf import experiment
+from sngan_tf.runs import build
+from sngan_tf.runs import checkpoint
+from sngan_tf.runs import distribution
 
 # The tests run two at a time; more threads each would only contend.
 tf.config.threading.set_intra_op_parallelism_threads(1)
@@ -45,7 +45,7 @@ def add_best():
     """Keeps a GAN of other kernels as the best, of an earlier step."""
 
     def add(config, workdir, step):
-        gan = experiment.restore_gan(config, workdir, "last")
+        gan = build.restored_gan(config, workdir, "last")
         random = np.random.default_rng(3)
         for weight in gan.sampling_generator.weights:
             if len(weight.shape) > 1:

@@ -9,45 +9,42 @@ import sngan_tf
 
 PACKAGE = pathlib.Path(sngan_tf.__file__).parent
 
-# A module imports from lines above its own only.
+# A folder, or a module at the top, imports from lines above its own only.
 LADDER = (
-    (
-        "errors",
-        "files",
-        "noise",
-        "cache",
-        "layers",
-        "losses",
-        "penalties",
-        "schedules",
-        "tfgan",
-        "progress",
-        "protocols",
-    ),
-    (
-        "images",
-        "augmentation",
-        "distribution",
-        "interrupts",
-        "methods",
-        "metrics",
-        "features",
-    ),
-    ("networks", "data", "workdir", "reference"),
-    ("gan",),
-    ("checkpoint", "callbacks"),
-    ("experiment", "report", "scores"),
-    ("sample",),
-    ("evaluate", "export"),
-    ("train",),
+    ("errors",),
+    ("files", "noise", "progress"),
+    ("images",),
+    ("layers",),
+    ("gan", "metrics", "data"),
+    ("networks",),
+    ("runs",),
+    ("modes",),
+    ("command",),
 )
 RANKS = {name: rank for rank, names in enumerate(LADDER) for name in names}
+# What runs on any Keras backend, and may import Keras and NumPy alone.
+NEUTRAL = (
+    "layers",
+    "networks",
+    "gan/__init__",
+    "gan/losses",
+    "gan/penalties",
+    "gan/methods",
+    "gan/schedules",
+)
+# What a package brings that is installed without extras.
+LIGHT = {"keras", "numpy", "tensorflow"}
+
+
+def files_of(name):
+    """Returns the files of a folder, or that of a module."""
+    module = PACKAGE / f"{name}.py"
+    return [module] if module.exists() else [*(PACKAGE / name).rglob("*.py")]
 
 
 def imports_of(name):
-    """Yields `(package, module)` of all that a module or package imports."""
-    module = PACKAGE / f"{name}.py"
-    for file in [module] if module.exists() else (PACKAGE / name).rglob("*.py"):
+    """Yields `(package, rung)` of all that a module or folder imports."""
+    for file in files_of(name):
         # Those inside functions too.
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Import):
@@ -67,58 +64,64 @@ def packages_of(name):
     return packages - sys.stdlib_module_names - {"sngan_tf"}
 
 
-def neighbours_of(name):
-    found = {
-        module for package, module in imports_of(name) if package == "sngan_tf"
-    }
-    return found - {name}
-
-
-def test_every_module_has_its_place():
+def test_every_folder_has_its_place():
     names = {path.stem for path in PACKAGE.iterdir()}
     assert names - {"__init__", "__pycache__"} == set(RANKS)
 
 
 @pytest.mark.parametrize("name", RANKS)
 def test_imports_run_one_way(name):
-    wrong = {n for n in neighbours_of(name) if RANKS[n] >= RANKS[name]}
-    assert wrong == set()
+    found = {
+        rung for package, rung in imports_of(name) if package == "sngan_tf"
+    }
+    assert {n for n in found - {name} if RANKS[n] >= RANKS[name]} == set()
 
 
 @pytest.mark.parametrize("name", RANKS)
-def test_nothing_knows_configs_or_the_command(name):
-    assert packages_of(name) & {"configs", "main", "absl"} == set()
+def test_nothing_knows_configs(name):
+    assert packages_of(name) & {"configs", "main"} == set()
 
 
-@pytest.mark.parametrize("name", ["losses", "penalties", "schedules"])
-def test_leaves_run_on_any_backend(name):
-    assert packages_of(name) == {"keras"}
+@pytest.mark.parametrize("name", sorted(set(RANKS) - {"command"}))
+def test_command_alone_knows_flags(name):
+    assert "absl" not in packages_of(name)
 
 
-@pytest.mark.parametrize("name", ["layers", "methods", "networks"])
-def test_layers_and_networks_run_on_any_backend(name):
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_layers_networks_and_losses_run_on_any_backend(name):
     assert packages_of(name) <= {"keras", "numpy"}
 
 
-def test_package_itself_imports_layers_alone():
-    assert packages_of("__init__") == set()
-    assert neighbours_of("__init__") == {"layers"}
+@pytest.mark.parametrize(
+    "name", ["errors", "files", "noise", "images", "layers", "gan", "networks"]
+)
+def test_layers_and_the_gan_need_no_extra(name):
+    assert packages_of(name) <= LIGHT
 
 
-def test_importing_the_package_loads_nothing_but_keras():
-    script = """
-import sys
-import keras
-before = {name.split(".")[0] for name in sys.modules}
-import sngan_tf
-after = {name.split(".")[0] for name in sys.modules}
-print(*after - before - sys.stdlib_module_names)
-"""
-    result = subprocess.run(
+def test_package_itself_imports_nothing():
+    assert {package for package, _ in imports_of("__init__")} == {
+        "importlib",
+        "sys",
+    }
+
+
+def in_new_process(script):
+    return subprocess.run(
         [sys.executable, "-c", script],
         cwd=PACKAGE.parent,
         capture_output=True,
         text=True,
         check=True,
-    )
-    assert result.stdout.split() == ["sngan_tf"]
+    ).stdout.split()
+
+
+def test_importing_the_package_loads_nothing_else():
+    script = """
+import sys
+before = {*sys.modules}
+import sngan_tf
+print(*{n.split(".")[0] for n in {*sys.modules} - before})
+"""
+    found = {*in_new_process(script)} - sys.stdlib_module_names
+    assert found == {"sngan_tf"}

@@ -6,7 +6,7 @@ A module of its own, as processes that tests start import it too.
 import keras
 from keras import layers
 
-from sngan_tf import methods
+from sngan_tf.gan import methods
 
 
 def build(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from sngan_tf import data
-from sngan_tf import features
+from sngan_tf.metrics import features
 
 ROOT = pathlib.Path(__file__).parents[1]
 

@@ -1,10 +1,15 @@
 """Data sets as uint8 pictures, and the tf.data pipeline that trains on them.
 
-`load` reads a data set; `training_batches` converts on the fly.
+`load` reads a data set; `training_batches` converts on the fly. Nothing here
+knows a GAN, a metric or a config.
 """
 
 import numpy as np
-from PIL import Image
+
+from sngan_tf import errors
+
+with errors.extra("train"):
+    from PIL import Image
 
 from sngan_tf.data import catalog
 from sngan_tf.data import folder
@@ -101,7 +106,8 @@ def load(
 
 
 def _load_digits(picture_format, num_classes, conditional):
-    from sklearn import datasets
+    with errors.extra("train"):
+        from sklearn import datasets
 
     digits = datasets.load_digits()
     class_names = tuple(str(name) for name in digits.target_names)

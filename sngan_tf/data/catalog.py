@@ -7,6 +7,7 @@ import logging
 
 from PIL import Image
 
+from sngan_tf import errors
 from sngan_tf import progress as progress_lib
 from sngan_tf.data import pictures
 from sngan_tf.errors import UserError
@@ -26,7 +27,8 @@ def load(
     progress,
 ):
     """Returns the `Pictures` of a catalog name; see `data.load`."""
-    import tensorflow_datasets as tfds
+    with errors.extra("train"):
+        import tensorflow_datasets as tfds
 
     builder = _prepared(name, directory)
     if split not in builder.info.splits:
@@ -85,7 +87,8 @@ def load(
 
 def _prepared(name, directory):
     """Returns the builder of a set of pictures, its data on disk."""
-    import tensorflow_datasets as tfds
+    with errors.extra("train"):
+        import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name, data_dir=directory)

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 from PIL import ImageOps
 
-from sngan_tf import cache
 from sngan_tf import files
 from sngan_tf.errors import UserError
 
@@ -152,7 +151,7 @@ def collect(examples, count, picture_format, key):
 
 def _on_disk(examples, shape, key):
     digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    folder = cache.directory() / "pictures" / digest
+    folder = files.cache_directory() / "pictures" / digest
     images_path, labels_path = folder / "images.npy", folder / "labels.npy"
     if not labels_path.exists():  # Written last: the set is whole.
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,7 @@
-"""Keras layers on `keras.ops` alone: they run on any Keras backend."""
+"""Keras layers on `keras.ops` alone: they run on any Keras backend.
+
+Normalizations, what folds and measures them; nothing here knows a GAN.
+"""
 
 from sngan_tf.layers.conditional_batch_normalization import (
     ConditionalBatchNormalization,
@@ -9,6 +12,7 @@ from sngan_tf.layers.spectral_normalization import SpectralNormalization
 from sngan_tf.layers.spectral_regularization import SpectralRegularization
 from sngan_tf.layers.weight_normalization import FrobeniusNormalization
 from sngan_tf.layers.weight_normalization import WeightNormalization
+from sngan_tf.layers.wrapping import wrap
 
 __all__ = [
     "ConditionalBatchNormalization",
@@ -18,4 +22,5 @@ __all__ = [
     "WeightNormalization",
     "fold",
     "spectral_norms",
+    "wrap",
 ]

@@ -1,9 +1,9 @@
 """Folds normalised kernels into plain Keras layers, for serving."""
 
-import keras
 from keras import ops
 
-from sngan_tf.layers import kernel_normalization
+from sngan_tf.layers import rebuilding
+from sngan_tf.layers.kernel_normalization import KernelNormalization
 
 
 def fold(model):
@@ -24,48 +24,34 @@ def fold(model):
         ValueError: If the model is not built, or a wrapper sits where it
             cannot be replaced, inside a layer or a subclassed model.
     """
-    if not model.built:
-        raise ValueError(
-            f"The model to fold must be built. Received: {model.name}"
-        )
-    if isinstance(model, kernel_normalization.KernelNormalization):
+    if isinstance(model, KernelNormalization):
+        if not model.built:
+            raise ValueError(
+                f"The layer to fold must be built. Received: {model.name}"
+            )
         folded = _plain_layer(model)
         folded.build_from_config(model.layer.get_build_config())
         folded.set_weights(_folded_weights(model))
         return folded
-    if not isinstance(model, (keras.Sequential, keras.Function)):
-        raise ValueError(
-            "Only Functional and Sequential models can be folded. "
-            f"Received: {type(model).__name__} '{model.name}'"
-        )
-    clones = []
 
-    def clone_layer(layer):
-        if not isinstance(layer, keras.Layer):  # An operation of `keras.ops`.
-            return type(layer).from_config(layer.get_config())
-        if isinstance(layer, kernel_normalization.KernelNormalization):
-            clone = _plain_layer(layer)
-        else:
-            _check_no_wrapper_inside(layer)
-            clone = type(layer).from_config(layer.get_config())
-        clones.append((layer, clone))
-        return clone
+    def plain(layer):
+        if isinstance(layer, KernelNormalization):
+            return _plain_layer(layer)
+        _check_no_wrapper_inside(layer)
+        return None
 
-    folded = keras.models.clone_model(
-        model, clone_function=clone_layer, recursive=True
-    )
-    for layer, clone in clones:
-        clone.set_weights(_folded_weights(layer))
+    folded, pairs = rebuilding.rebuilt(model, "folded", plain)
+    for layer, new_layer in pairs:
+        new_layer.set_weights(_folded_weights(layer))
     return folded
 
 
 def _plain_layer(wrapper):
-    layer = wrapper.layer
-    return type(layer).from_config({**layer.get_config(), "name": wrapper.name})
+    return rebuilding.clone(wrapper.layer, name=wrapper.name)
 
 
 def _folded_weights(layer):
-    if not isinstance(layer, kernel_normalization.KernelNormalization):
+    if not isinstance(layer, KernelNormalization):
         return layer.get_weights()
     by_id = {
         id(kernel): ops.convert_to_numpy(value)
@@ -79,7 +65,7 @@ def _folded_weights(layer):
 
 def _check_no_wrapper_inside(layer):
     for sublayer in layer._flatten_layers(include_self=False):
-        if isinstance(sublayer, kernel_normalization.KernelNormalization):
+        if isinstance(sublayer, KernelNormalization):
             raise ValueError(
                 "Only Functional and Sequential models can be folded. "
                 f"Received: '{sublayer.name}' inside {type(layer).__name__} "

@@ -28,6 +28,9 @@ class KernelNormalization(keras.layers.Wrapper):
             mean square of the divisor, which is the divisor itself where it
             is one number, so that the layer starts unchanged; for a zero
             kernel at 1.
+        output_axes: For a custom layer, `{attribute: axis or axes}`: which of
+            its variables are kernels, and which of their axes count outputs.
+            None finds both for the layers that Keras has.
         **kwargs: `name` and `trainable`. `dtype` is accepted and has no
             effect: the wrapped layer's own policy decides.
 
@@ -40,13 +43,14 @@ class KernelNormalization(keras.layers.Wrapper):
 
     bound = 1.0
 
-    def __init__(self, layer, learn_scale=False, **kwargs):
+    def __init__(self, layer, learn_scale=False, output_axes=None, **kwargs):
         # The wrapper reads W outside every autocast scope, so it is float32
         # itself and casts no inputs; the wrapped layer does its own casting.
         super().__init__(layer, **{**kwargs, "dtype": "float32"})
         self.autocast = False
         self.supports_masking = layer.supports_masking
         self.learn_scale = bool(learn_scale)
+        self.output_axes = kernels_lib.checked_output_axes(output_axes)
         for sublayer in kernels_lib.sublayers(layer):
             if isinstance(sublayer, KernelNormalization):
                 raise ValueError(
@@ -66,16 +70,7 @@ class KernelNormalization(keras.layers.Wrapper):
 
     def build(self, input_shape=None):
         super().build(input_shape)
-        found = kernels_lib.find_kernels(self.layer)
-        if not found:
-            raise ValueError(
-                "The layer to wrap must have a kernel to normalise. "
-                f"Received: {type(self.layer).__name__} '{self.layer.name}' "
-                "with weights "
-                f"{[weight.name for weight in self.layer.weights]}"
-            )
-        self._kernels = [variable for variable, _ in found]
-        self._output_axes = [axes for _, axes in found]
+        self._find_kernels()
         for variable in self._kernels:
             if keras.backend.standardize_dtype(variable.dtype) in _HALF:
                 raise ValueError(
@@ -84,9 +79,25 @@ class KernelNormalization(keras.layers.Wrapper):
                     f"{variable.path} of dtype {variable.dtype}"
                 )
         self._build_statistics()
-        self._scales = None
+        self._scales = []
         if self.learn_scale:
             self._scales = self._keep("gamma", self._add_scale)
+
+    def _find_kernels(self):
+        found = kernels_lib.find_kernels(self.layer, self.output_axes)
+        if not found:
+            asked = f" among {[*self.output_axes]}" if self.output_axes else ""
+            raise ValueError(
+                f"The layer to wrap must have a kernel to normalise{asked}. "
+                f"Received: {type(self.layer).__name__} '{self.layer.name}' "
+                "with weights "
+                f"{[weight.name for weight in self.layer.weights]}"
+            )
+        self._kernels = [variable for variable, _ in found]
+        self._output_axes = [axes for _, axes in found]
+        if self.output_axes:
+            for variable, axes in found:
+                kernels_lib.check_axes(variable, axes)
 
     def _build_statistics(self):
         """Adds the variables that the divisor needs; by default none."""
@@ -114,6 +125,18 @@ class KernelNormalization(keras.layers.Wrapper):
         ratio = divisor / ops.where(largest > 0, largest, 1.0)
         scale = largest * ops.sqrt(ops.mean(ops.square(ratio)))
         return ops.where(scale > 0, scale, 1.0)
+
+    def settle(self):
+        """Fits `u` and `gamma` to the kernels as they are now, as at build.
+
+        For kernels that were set from outside, such as by `set_weights`.
+        """
+        self._settle_statistics()
+        for i, scale in enumerate(self._scales):
+            scale.assign(self._initial_scale(i))
+
+    def _settle_statistics(self):
+        """Fits the variables that the divisor needs; by default none."""
 
     def call(self, *args, training=None, **kwargs):
         if "training" in inspect.signature(self.layer.call).parameters:
@@ -178,7 +201,11 @@ class KernelNormalization(keras.layers.Wrapper):
         self.build()
 
     def get_config(self):
-        return {**super().get_config(), "learn_scale": self.learn_scale}
+        return {
+            **super().get_config(),
+            "learn_scale": self.learn_scale,
+            "output_axes": self.output_axes,
+        }
 
     def _divisor(self, index, training=False):
         """Returns what divides a kernel, of a shape that broadcasts to it."""

@@ -4,6 +4,8 @@ Every reparametrisation of this package asks here, so that a new kind of layer
 is taught in one place.
 """
 
+import operator
+
 import keras
 from keras import layers
 
@@ -44,8 +46,14 @@ def sublayers(layer):
     return list(layer._flatten_layers(include_self=True, recursive=True))
 
 
-def find_kernels(layer):
+def find_kernels(layer, output_axes=None):
     """Returns the kernels of a built layer and of the layers inside it.
+
+    Args:
+        layer: Any Keras layer.
+        output_axes: `{attribute: axes}` of a custom layer, as
+            `checked_output_axes` returns it: its kernels are these attributes,
+            and no others. None finds those of the layers that Keras has.
 
     Returns:
         A list of `(variable, output_axes)`, each variable once. The matrix of
@@ -56,15 +64,61 @@ def find_kernels(layer):
     """
     found = {}
     for sublayer in sublayers(layer):
-        for variable, output_axes in own_kernels(sublayer):
-            found.setdefault(id(variable), (variable, output_axes))
+        for variable, axes in own_kernels(sublayer, output_axes):
+            found.setdefault(id(variable), (variable, axes))
     return list(found.values())
 
 
-def own_kernels(layer):
+def own_kernels(layer, output_axes=None):
     """Returns the kernels of a built layer without those of its sublayers."""
+    if output_axes is None:
+        output_axes = _output_axes(layer)
     found = [
-        (getattr(layer, attribute, None), output_axes)
-        for attribute, output_axes in _output_axes(layer).items()
+        (getattr(layer, attribute, None), axes)
+        for attribute, axes in output_axes.items()
     ]
     return [pair for pair in found if isinstance(pair[0], keras.Variable)]
+
+
+def checked_output_axes(output_axes):
+    """Returns `{attribute: tuple of axes}`; None for None.
+
+    Args:
+        output_axes: `{attribute: axis or axes}`.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if output_axes is None:
+        return None
+    try:
+        checked = {
+            attribute: tuple(map(operator.index, _as_list(axes)))
+            for attribute, axes in output_axes.items()
+        }
+        if not checked or not all(checked.values()):
+            raise TypeError
+        if not all(isinstance(attribute, str) for attribute in checked):
+            raise TypeError
+    except (AttributeError, TypeError) as error:
+        raise ValueError(
+            "`output_axes` must be a dict of attributes to an axis or axes, "
+            'such as {"weight": -1}. '
+            f"Received: output_axes={output_axes!r}"
+        ) from error
+    return checked
+
+
+def check_axes(variable, axes):
+    """Raises a ValueError unless a kernel has these output axes."""
+    rank = len(variable.shape)
+    inside = [axis % rank for axis in axes if -rank <= axis < rank]
+    if len(set(inside)) < len(axes):
+        raise ValueError(
+            "`output_axes` must be different axes of the kernel. Received: "
+            f"{axes} for {variable.path} of shape {tuple(variable.shape)}"
+        )
+
+
+def _as_list(axes):
+    return axes if isinstance(axes, (list, tuple)) else [axes]

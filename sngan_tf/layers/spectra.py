@@ -20,14 +20,17 @@ def spectral_norms(model):
         model: A built Keras model or layer.
     """
     normalized = {}
+    output_axes = {}  # Of layers whose wrapper was told them.
     norms = {}
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, kernel_normalization.KernelNormalization):
             for kernel, value in zip(layer.kernels, layer.normalized_kernels()):
                 normalized[id(kernel)] = value
+            for sublayer in kernels_lib.sublayers(layer.layer):
+                output_axes[id(sublayer)] = layer.output_axes
             continue
-        found = kernels_lib.own_kernels(layer)
-        for kernel, output_axes in found:
+        found = kernels_lib.own_kernels(layer, output_axes.get(id(layer)))
+        for kernel, axes in found:
             name = layer.name
             if len(found) > 1:
                 name = f"{name}/{kernel.name}"
@@ -35,7 +38,7 @@ def spectral_norms(model):
                 name = kernel.path
             value = normalized.get(id(kernel), kernel)
             matrix = power_iteration.as_matrix(
-                ops.convert_to_tensor(value), output_axes
+                ops.convert_to_tensor(value), axes
             )
             norms[name] = _largest_singular_value(matrix)
     return norms

@@ -41,6 +41,9 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         learn_scale: If true, a trainable scalar `gamma` for each kernel takes
             the place of `bound` (Appendix E, Eq. 32); it starts at sigma(W),
             so that the layer starts unchanged (at 1 for a zero kernel).
+        output_axes: For a custom layer, `{attribute: axis or axes}`: which of
+            its variables are kernels, and which of their axes count outputs.
+            None finds both for the layers that Keras has.
         **kwargs: `name` and `trainable`. `dtype` is accepted and has no
             effect: the wrapped layer's own policy decides.
 
@@ -65,10 +68,11 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         norm="matrix",
         bound=1.0,
         learn_scale=False,
+        output_axes=None,
         **kwargs,
     ):
         _check_arguments(power_iterations, norm, bound, learn_scale)
-        super().__init__(layer, learn_scale=learn_scale, **kwargs)
+        super().__init__(layer, learn_scale, output_axes, **kwargs)
         self.power_iterations = int(power_iterations)
         self.norm = norm
         self.bound = float(bound)
@@ -93,15 +97,21 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
     def _build_statistics(self):
         self._vectors = self._keep("u", self._add_vector)
 
-    def _add_vector(self, index):
-        def initializer(shape, dtype=None):
-            start = initializers.RandomNormal(stddev=1.0)(shape, dtype)
-            return power_iteration.warm_start(self._matrix(index), start)
+    def _settle_statistics(self):
+        for i, u in enumerate(self._vectors):
+            u.assign(self._settled_vector(i, u.shape))
 
+    def _settled_vector(self, index, shape):
+        start = initializers.RandomNormal(stddev=1.0)(shape, "float32")
+        return power_iteration.warm_start(self._matrix(index), start)
+
+    def _add_vector(self, index):
         return self.add_weight(
             name="u",
             shape=(self._matrix(index).shape[0],),
-            initializer=initializer,
+            initializer=lambda shape, dtype=None: self._settled_vector(
+                index, shape
+            ),
             dtype="float32",
             trainable=False,
             autocast=False,

@@ -20,6 +20,7 @@ class SpectralRegularization(spectral_normalization.SpectralNormalization):
         coefficient: The paper's lambda, not negative. 0.01 is what published
             comparisons use.
         power_iterations: Steps for each training call, at least 1.
+        output_axes: As of `SpectralNormalization`.
         name: Of the layer.
         trainable: Whether its weights are.
         dtype: Accepted and without effect: the wrapped layer's own decides.
@@ -35,6 +36,7 @@ class SpectralRegularization(spectral_normalization.SpectralNormalization):
         layer,
         coefficient=0.01,
         power_iterations=1,
+        output_axes=None,
         name=None,
         trainable=True,
         dtype=None,
@@ -47,6 +49,7 @@ class SpectralRegularization(spectral_normalization.SpectralNormalization):
         super().__init__(
             layer,
             power_iterations=power_iterations,
+            output_axes=output_axes,
             name=name,
             trainable=trainable,
             dtype=dtype,

@@ -20,6 +20,7 @@ class WeightNormalization(kernel_normalization.KernelNormalization):
         learn_scale: If true, one trainable scalar `gamma` multiplies each
             kernel (Appendix E); it starts at |W|_F / sqrt(d_out), which keeps
             the Frobenius norm of a kernel without zero rows (our choice).
+        output_axes: As of `SpectralNormalization`.
         **kwargs: `name` and `trainable`.
 
     Raises:
@@ -46,6 +47,7 @@ class FrobeniusNormalization(kernel_normalization.KernelNormalization):
         layer: Any Keras layer with kernels.
         learn_scale: If true, one trainable scalar `gamma` multiplies each
             kernel; it starts at |W|_F, so that the layer starts unchanged.
+        output_axes: As of `SpectralNormalization`.
         **kwargs: `name` and `trainable`.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from keras import layers
 
-from sngan_tf import methods
+from sngan_tf.gan import methods
 from sngan_tf.layers import ConditionalBatchNormalization
 from sngan_tf.layers import kernels
 from sngan_tf.networks import cnn

@@ -4,7 +4,7 @@ import keras
 from keras import initializers
 from keras import layers
 
-from sngan_tf import methods
+from sngan_tf.gan import methods
 from sngan_tf.networks import blocks
 
 _LEAKY_SLOPE = 0.1

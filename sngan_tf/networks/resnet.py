@@ -6,7 +6,7 @@ import keras
 from keras import layers
 from keras import ops
 
-from sngan_tf import methods
+from sngan_tf.gan import methods
 from sngan_tf.networks import blocks
 
 # The label embedding that is concatenated (Table 6c), and the block after

@@ -1,0 +1,182 @@
+"""Trains, scores, samples and exports SN-GANs.
+
+    python main.py                  the whole job on handwritten digits
+    python main.py --mode=train --config=configs/digits.py --workdir=runs/a
+    python main.py --fields         every field of a config
+
+Installed, the command is `sngan-tf`, and configs go by their names:
+--config=digits, --config=cifar10_cnn:setting=C. Without --mode all modes run
+in turn. Any field of a config can be overridden:
+--config.optimizer.learning_rate=1e-3.
+"""
+
+import importlib
+import logging
+import os
+import pathlib
+import signal
+import sys
+
+from sngan_tf import errors
+
+MODES = ("train", "evaluate", "sample", "export")
+DEFAULT_CONFIG = "digits"
+_PACKAGE = pathlib.Path(__file__).parent
+
+
+def run():
+    """Runs the command with the flags of `sys.argv`, and exits."""
+    # Keras and TensorFlow are imported once the flags are known to be right.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    try:
+        with errors.extra("train"):
+            from absl import app
+
+            _define_flags()
+        app.run(_main, flags_parser=_parse)
+    except errors.MissingExtra as error:
+        _fail(error, code=1)
+
+
+def _define_flags():
+    from absl import flags
+    from ml_collections import config_flags
+
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "Config file, or the name of one that comes with sngan_tf "
+        f"({', '.join(shipped_configs())}); {DEFAULT_CONFIG} by default.",
+    )
+    flags.DEFINE_string("workdir", "runs/digits", "Folder of the run.")
+    flags.DEFINE_enum("mode", None, MODES, "What to do; all by default.")
+    flags.DEFINE_bool(
+        "fields", False, "Print every field with default, meaning and rule."
+    )
+    # What --help shows, whatever file the command was started by.
+    for name in ("config", "workdir", "mode", "fields"):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+    sys.modules["__main__"].__doc__ = __doc__
+
+
+def _main(argv):
+    from absl import flags
+
+    if len(argv) > 1:
+        _fail(f"Every argument must be a flag. Received: {argv[1]}", code=2)
+    if flags.FLAGS.fields:
+        from sngan_tf.runs import fields
+
+        print(fields.table())
+        return
+    _set_up_logging()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _terminate)
+    try:
+        _run_modes(flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.mode)
+    except errors.UserError as error:
+        _fail(error, code=1)
+    except errors.Interrupted as error:
+        _fail(error, code=128 + error.number)
+
+
+def _run_modes(config, path, only):
+    from sngan_tf.runs import distribution
+    from sngan_tf.runs import report
+    from sngan_tf.runs import workdir
+
+    run = workdir.Workdir(path)
+    # All hosts train; one of them does the rest.
+    is_chief = distribution.is_chief(config.get("distribution"))
+    for mode in [only] if only else MODES:
+        if mode == "train" or is_chief:
+            module = importlib.import_module(f"sngan_tf.modes.{mode}")
+            getattr(module, mode)(config, run)
+    if is_chief:
+        print(report.table(run))
+
+
+def _set_up_logging():
+    from absl import logging as absl_logging
+
+    logger = logging.getLogger("sngan_tf")
+    logger.addHandler(logging.StreamHandler())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    # tensorflow-gan calls what TensorFlow has deprecated.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def _terminate(number, frame):
+    raise errors.Interrupted(number)
+
+
+def shipped_configs():
+    """Returns the paths of the configs that come with this package, by name."""
+    # They stand inside the package in a wheel, and beside it in a clone.
+    folders = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
+    folder = next(filter(pathlib.Path.is_dir, folders))
+    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+
+
+def _parse(argv):
+    from absl import flags
+
+    # A default given to the flag itself would be loaded, and its fields
+    # checked, even where another config is named.
+    given, argv = _without_config(argv)
+    path = _path_of(given)
+    try:
+        remaining = flags.FLAGS([argv[0], f"--config={path}", *argv[1:]])
+        flags.FLAGS.config.to_dict()  # A file that fails to load fails here.
+    except AttributeError as error:
+        _fail(f"`config` {given} lacks a field or function: {error}", code=2)
+    except SyntaxError as error:
+        _fail(f"`config` must be valid Python. {error}", code=2)
+    except Exception as error:  # config files can raise any kind
+        _fail(_cause(error), code=2)
+    return remaining
+
+
+def _without_config(argv):
+    """Returns what --config says, and the arguments without it."""
+    given, rest = DEFAULT_CONFIG, []
+    arguments = iter(argv)
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            given = value if equals else next(arguments, "")
+        else:
+            rest.append(argument)
+    return given, rest
+
+
+def _path_of(config):
+    """Returns `PATH[:ARGUMENTS]` of a config's path or name with arguments."""
+    name, colon, arguments = config.partition(":")
+    shipped = shipped_configs()
+    if name in shipped:
+        name = str(shipped[name])
+    elif not name.endswith(".py") or not pathlib.Path(name).is_file():
+        _fail(
+            "`config` must be a Python file or one of "
+            f"{', '.join(shipped)}. Received: {config}",
+            code=2,
+        )
+    return f"{name}{colon}{arguments}"
+
+
+def _cause(error):
+    """Returns what a config file said, out of the traceback it comes in."""
+    text = str(error).strip()
+    if "Traceback (most recent call last)" not in text:
+        return text
+    return text.splitlines()[-1].partition(": ")[2] or text.splitlines()[-1]
+
+
+def _fail(error, code):
+    message = str(error).replace("\\n", " ").replace("\\'", "'")
+    message = " ".join(message.split()) or type(error).__name__
+    print(f"{pathlib.Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    sys.exit(code)

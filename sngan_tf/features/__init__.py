@@ -1,8 +1,0 @@
-"""Frozen networks whose features and logits the metrics are taken from."""
-
-from sngan_tf.features.classifier import load_classifier
-from sngan_tf.features.classifier import split_rows
-from sngan_tf.features.inception import load_inception
-from sngan_tf.features.network import FeatureNetwork
-
-__all__ = ["FeatureNetwork", "load_classifier", "load_inception", "split_rows"]

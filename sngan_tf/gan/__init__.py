@@ -1,0 +1,13 @@
+"""The GAN: its two steps, what they minimise, and how pictures are drawn.
+
+Nothing here knows networks, data, files of a run or a config. Losses,
+penalties, methods and schedules run on any Keras backend.
+"""
+
+
+def __getattr__(name):
+    if name == "GAN":  # Trains on TensorFlow, so it is imported when asked for.
+        from sngan_tf.gan.model import GAN
+
+        return GAN
+    raise AttributeError(f"module 'sngan_tf.gan' has no attribute {name!r}")

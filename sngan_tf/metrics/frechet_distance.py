@@ -1,0 +1,97 @@
+"""The Frechet distance of two sets of features, and that within classes.
+
+tensorflow-gan's drops eigenvalues below 1e-10 and casts the result back to
+float32, so that here moments and root are our own.
+"""
+
+import math
+
+import numpy as np
+
+from sngan_tf.metrics import arrays
+
+
+def frechet_distance(real_features, fake_features):
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (App. B.1).
+
+    With C = F F^T, the trace of the root is the sum of the singular values of
+    F1^T F2: real, and without the loss of digits that a root of small
+    eigenvalues brings, also where there are fewer samples than features.
+
+    Args:
+        real_features: `(n, d)`, n > 1.
+        fake_features: `(m, d)`, m > 1.
+
+    Returns:
+        A float; rounding below zero is cut off. Covariances divide by n - 1.
+
+    Raises:
+        ValueError: On other shapes, or a feature that is not finite.
+    """
+    real, fake = arrays.checked_pair(real_features, fake_features, least=2)
+    (mean_1, factor_1), (mean_2, factor_2) = map(_moments, (real, fake))
+    cross = np.linalg.svd(factor_1.T @ factor_2, compute_uv=False)
+    distance = (
+        np.sum((mean_1 - mean_2) ** 2)
+        + np.sum(factor_1**2)
+        + np.sum(factor_2**2)
+        - 2 * np.sum(cross)
+    )
+    return max(float(distance), 0.0)
+
+
+def intra_class_frechet_distance(
+    real_features, real_labels, fake_features, fake_labels
+):
+    """Mean over the classes of the `frechet_distance` within each.
+
+    As Miyato & Koyama 2018 score conditional models, with 5,000 generated
+    pictures of each class against all of its training pictures.
+
+    Args:
+        real_features: `(n, d)`.
+        real_labels: `(n,)`, integers.
+        fake_features: `(m, d)`.
+        fake_labels: `(m,)`, integers.
+
+    Raises:
+        ValueError: If a class has fewer than two samples in either set.
+    """
+    real, fake = arrays.checked_pair(real_features, fake_features, least=2)
+    real_labels, fake_labels = np.asarray(real_labels), np.asarray(fake_labels)
+    distances = []
+    for label in np.union1d(real_labels, fake_labels):
+        of_class = real[real_labels == label], fake[fake_labels == label]
+        if min(map(len, of_class)) < 2:
+            raise ValueError(
+                "Every class needs two samples of each set. Received: "
+                f"{len(of_class[0])} real and {len(of_class[1])} fake samples "
+                f"of class {label}"
+            )
+        distances.append(frechet_distance(*of_class))
+    return float(np.mean(distances))
+
+
+def _moments(features):
+    """Returns the mean, and F of the covariance F F^T: `(d, rank)`."""
+    count, size = features.shape
+    mean = arrays.mean(features)
+    if count <= size:
+        everything = slice(None)
+        factor = arrays.centered(features, everything, mean).T
+        return mean, factor / math.sqrt(count - 1)
+    covariance = np.zeros((size, size))
+    for rows in arrays.blocks(features):
+        block = arrays.centered(features, rows, mean)
+        covariance += block.T @ block
+    return mean, _factor(covariance / (count - 1))
+
+
+def _factor(covariance):
+    try:
+        return np.linalg.cholesky(covariance)
+    except np.linalg.LinAlgError:  # Features that depend on each other.
+        values, vectors = np.linalg.eigh(covariance)
+        least = values[-1] * len(values) * np.finfo(np.float64).eps
+        kept = values > least
+        return vectors[:, kept] * np.sqrt(values[kept])

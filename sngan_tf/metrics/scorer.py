@@ -1,0 +1,206 @@
+"""Scores of a generator by one feature network under one protocol, as records.
+
+A score is named after the network that it comes from. Only scores from
+Inception are called IS and FID in the literature; those of a classifier bear
+its name, and compare only with those of the same weights.
+"""
+
+import numpy as np
+
+from sngan_tf import metrics
+from sngan_tf.errors import UserError
+from sngan_tf.metrics import reference as reference_lib
+
+KINDS = ("inception", "classifier")
+# What a metric is called by a kind of network, and whether more is better.
+METRICS = {
+    "score": ("{}_score", True),
+    "frechet_distance": ("frechet_{}_distance", False),
+    "kernel_distance": ("kernel_{}_distance", False),
+    "precision": ("{}_precision", True),
+    "recall": ("{}_recall", True),
+    "intra_class_frechet_distance": (
+        "intra_class_frechet_{}_distance",
+        False,
+    ),
+}
+_REAL = "real_"
+
+
+def name_of(metric, kind):
+    """Returns the name in records of a metric of `METRICS`."""
+    return METRICS[metric][0].format(kind)
+
+
+def beats(rows, known, step, metric):
+    """Returns whether records are better than those of an earlier step.
+
+    Args:
+        rows: Records of one step.
+        known: Earlier records.
+        step: The step to compare with.
+        metric: A name of `METRICS`.
+
+    Returns:
+        True also where there is no comparable record of that step.
+    """
+    pattern, more_is_better = METRICS[metric]
+    names = {pattern.format(kind) for kind in KINDS}
+    new = next(row for row in rows if row["metric"] in names)
+    for old in reversed(known):
+        if old["step"] == step and comparable(old, new):
+            if more_is_better:
+                return new["value"] > old["value"]
+            return new["value"] < old["value"]
+    return True
+
+
+def comparable(a, b):
+    """Returns whether two records differ in step and value alone."""
+    free = ("step", "value", "std")
+    return all(
+        a.get(key) == b.get(key)
+        for key in a.keys() | b.keys()
+        if key not in free
+    )
+
+
+class Scorer:
+    """Scores generators against real pictures.
+
+    Args:
+        network: `features.FeatureNetwork`.
+        protocol: `protocols.Protocol`.
+        pictures: `data.Pictures` that the GAN is trained on.
+        held_out: `data.Pictures` that it is not, for a protocol with such.
+        seed: Seed of the latents.
+
+    Raises:
+        UserError: If there are fewer pictures than the protocol needs.
+    """
+
+    def __init__(self, network, protocol, pictures, held_out=None, seed=0):
+        self.network = network
+        self.protocol = protocol
+        self._seed = seed
+        source = held_out if protocol.held_out else pictures
+        chosen, others = reference_lib.choose(
+            source, protocol.num_real, protocol.exact
+        )
+        if len(chosen) <= metrics.NEIGHBOURS:
+            raise UserError(
+                f"Scores need more than {metrics.NEIGHBOURS} real pictures. "
+                f"Received: {len(chosen)} in {source.reference}"
+            )
+        self._reference = reference_lib.load(network, source, chosen)
+        if protocol.held_out:
+            others = reference_lib.choose(pictures, len(pictures), False)[0]
+        self._pictures, self._others = pictures, others
+
+    def generated(self, sampler, step, show=False):
+        """Returns the records of a `gan.sampler.Sampler`, one for each metric.
+
+        Args:
+            sampler: The pictures' source.
+            step: Generator updates that it has been trained for.
+            show: Whether to show a progress bar.
+        """
+        count = max(self.protocol.num_fake, self.protocol.num_scored)
+        features, logits = self.network.stream(
+            sampler.batches(self._seed, count), count, show=show
+        )
+        fake = reference_lib.Reference(
+            features, logits, sampler.labels(count), "generated"
+        )
+        rows = self._rows(
+            step,
+            self._reference,
+            fake[: self.protocol.num_fake],
+            logits[: self.protocol.num_scored],
+        )
+        if self.network.kind == "classifier":
+            share = _smallest_share(logits)
+            rows.append(
+                self._row(step, "smallest_class_share", share, None, 0, count)
+            )
+        return rows
+
+    def real(self, step):
+        """Returns the records of real pictures that stand for generated ones.
+
+        They are others of the training set than those that distances are
+        taken to; where too few are left, two halves of these are compared.
+        The names begin with `real_`; what `num_fake` counts is real too.
+        """
+        protocol = self.protocol
+        if len(self._others) >= protocol.num_fake:
+            rows = self._others[: max(protocol.num_fake, protocol.num_scored)]
+            standing = reference_lib.load(self.network, self._pictures, rows)
+            real, fake = self._reference, standing[: protocol.num_fake]
+        else:
+            standing = self._reference
+            half = len(standing) // 2
+            real, fake = standing[:half], standing[half:]
+        if min(len(real), len(fake)) <= metrics.NEIGHBOURS:
+            return []
+        scored = standing.logits[: protocol.num_scored]
+        scored = scored[: len(scored) // protocol.splits * protocol.splits]
+        return self._rows(step, real, fake, scored, _REAL)
+
+    def _rows(self, step, real, fake, scored, prefix=""):
+        pair = real.features, fake.features
+        splits = self.protocol.splits
+        score, std = metrics.inception_score(scored, splits)
+        kernel_distance, error = metrics.kernel_distance(*pair)
+        precision, recall = metrics.precision_recall(*pair)
+        found = {
+            "score": (score, std if splits > 1 else None),
+            "frechet_distance": (metrics.frechet_distance(*pair), None),
+            "kernel_distance": (kernel_distance, error),
+            "precision": (precision, None),
+            "recall": (recall, None),
+        }
+        if not prefix and _have_classes(real, fake):
+            distance = metrics.intra_class_frechet_distance(
+                real.features, real.labels, fake.features, fake.labels
+            )
+            found["intra_class_frechet_distance"] = distance, None
+        rows = []
+        for metric, (value, std) in found.items():
+            name = prefix + name_of(metric, self.network.kind)
+            counts = (len(real), len(fake))
+            if metric == "score":  # No real picture takes part.
+                counts = (0, len(scored))
+            rows.append(self._row(step, name, value, std, *counts))
+        return rows
+
+    def _row(self, step, metric, value, std, num_real, num_fake):
+        return {
+            "step": step,
+            "metric": metric,
+            "value": value,
+            "std": None if std is None or np.isnan(std) else std,
+            "protocol": self.protocol.name,
+            "num_real": num_real,
+            "num_fake": num_fake,
+            "reference": self._reference.name,
+            "features": self.network.name,
+            "resize": self.network.resize,
+        }
+
+
+def _smallest_share(logits):
+    """Returns the share, 0..1, of the class that is made least often."""
+    classes = np.bincount(logits.argmax(axis=1), minlength=logits.shape[1])
+    return float(classes.min() / classes.sum())
+
+
+def _have_classes(real, fake):
+    """Returns whether distances within each class can be taken."""
+    if real.labels is None or fake.labels is None:
+        return False
+    counts = [np.unique(x.labels, return_counts=True) for x in (real, fake)]
+    (real_classes, real_counts), (fake_classes, fake_counts) = counts
+    return np.array_equal(real_classes, fake_classes) and (
+        min(real_counts.min(), fake_counts.min()) > 1
+    )

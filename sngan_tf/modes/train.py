@@ -1,0 +1,164 @@
+"""`--mode=train`: trains a GAN in a workdir, from its last checkpoint on."""
+
+import contextlib
+import logging
+
+import tensorflow as tf
+
+from sngan_tf import data
+from sngan_tf.errors import UserError
+from sngan_tf.errors import as_user_error
+from sngan_tf.runs import build
+from sngan_tf.runs import callbacks
+from sngan_tf.runs import checkpoint
+from sngan_tf.runs import distribution
+from sngan_tf.runs import interrupts as interrupts_lib
+from sngan_tf.runs import records as records_lib
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def train(config, workdir):
+    """Trains until `config.updates`.
+
+    On several hosts every one of them calls this, and the chief alone writes.
+
+    Args:
+        config: A config with every field of `runs.fields`.
+        workdir: `workdir.Workdir`.
+
+    Returns:
+        The trained `GAN`.
+
+    Raises:
+        Interrupted: After SIGTERM or Ctrl-C; what was reached is saved.
+        UserError: On a config, data set or workdir that can't be used, on a
+            loss that is not finite, a disk that can't be written, and a host
+            that is lost.
+    """
+    # Check everything that costs nothing.
+    build.check(config)
+    workdir.check(config)
+    workdir.check_writable()
+    is_chief = distribution.is_chief(config.distribution)
+    if is_chief:
+        workdir.check_free()
+    with as_user_error():
+        with interrupts_lib.fatal():
+            strategy = distribution.strategy(config.distribution)
+        for field, size in (
+            ("data.batch_size", config.data.batch_size),
+            ("generator_batch_size", config.generator_batch_size),
+        ):
+            distribution.check_batch_size(
+                field, size, strategy.num_replicas_in_sync
+            )
+    build.set_up(config)
+
+    # Load the pictures.
+    pictures = build.pictures(config)
+    data.check_enough(
+        pictures, config.data.batch_size, config.discriminator_steps
+    )
+    build.resolve(config, pictures)
+    _LOGGER.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
+
+    # Get ready to score, as this may fail for want of a network.
+    scorer = None
+    if config.evaluate_every and is_chief:
+        scorer = build.scorer(config, pictures, "quick")
+
+    with workdir.locked() if is_chief else contextlib.nullcontext():
+        if is_chief:
+            workdir.prepare(config)
+        try:
+            return _train(config, workdir, strategy, pictures, scorer, is_chief)
+        except tf.errors.OpError as error:
+            if unreadable := getattr(pictures.images, "error", None):
+                raise unreadable from error
+            if distribution.has_several_hosts(strategy):
+                raise UserError(
+                    f"Host {distribution.lost_host(error)} has ended or can't "
+                    "be reached; start all hosts again to go on from the last "
+                    "checkpoint"
+                ) from error
+            raise
+
+
+def _train(config, workdir, strategy, pictures, scorer, is_chief):
+    # Build the GAN and go back to its last checkpoint.
+    gather = None
+    if distribution.has_several_hosts(strategy):
+        gather = distribution.gatherer(strategy)
+    with strategy.scope():
+        gan = build.gan(config)
+        checkpoints = checkpoint.Checkpoints(
+            gan,
+            workdir.checkpoints,
+            config.keep_checkpoints,
+            config.keep_checkpoints_hours,
+        )
+        start = checkpoints.restore()
+    if gather and len(starts := set(gather(start))) > 1:
+        raise UserError(
+            "`workdir` must be the same folder on all hosts, with the same "
+            f"checkpoints. Received: those of updates {sorted(starts)}"
+        )
+    save = checkpoints.save if is_chief else lambda step: None
+
+    # Train.
+    with contextlib.ExitStack() as stack:
+        interrupts = stack.enter_context(interrupts_lib.Interrupts())
+        kept = [callbacks.StopOnNonFinite()]
+        if is_chief:
+            workdir.forget_after(start)
+            records = records_lib.Records(
+                config, workdir, gan, scorer, interrupts
+            )
+            records.evaluate_missing(start)
+            kept += records.callbacks(save)
+            stack.callback(records.close)
+        if start < config.updates:
+            _LOGGER.info("Training from update %d to %d", start, config.updates)
+            _fit(
+                gan,
+                _batches(config, strategy, pictures, start),
+                start,
+                config.updates,
+                [*kept, callbacks.StopOnSignal(interrupts, save, gather)],
+            )
+            if not config.checkpoint_every:
+                save(config.updates)
+        else:
+            _LOGGER.info("Trained for %d updates already", start)
+        if is_chief:
+            records.evolution()
+    return gan
+
+
+def _fit(gan, batches, start, updates, kept):
+    # The first execution ends at a multiple of the updates of one.
+    executed = start // gan.steps_per_execution * gan.steps_per_execution
+    gan.fit(
+        batches,
+        steps_per_epoch=updates - executed,
+        shuffle=False,
+        verbose=0,
+        callbacks=kept,
+    )
+
+
+def _batches(config, strategy, pictures, start):
+    def of_replicas(replicas, num_replicas):
+        return data.training_batches(
+            pictures,
+            config.data.batch_size,
+            seed=config.seed,
+            start=start,
+            with_labels=build.is_conditional(config),
+            discriminator_steps=config.discriminator_steps,
+            replicas=replicas,
+            num_replicas=num_replicas,
+        )
+
+    return distribution.distribute(strategy, of_replicas)

@@ -1,0 +1,303 @@
+"""From a config to the parts of a run; the verbs share it."""
+
+import contextlib
+import functools
+import logging
+
+import keras
+import tensorflow as tf
+
+from sngan_tf import data
+from sngan_tf import networks
+from sngan_tf.errors import UserError
+from sngan_tf.errors import as_user_error
+from sngan_tf.gan import augmentation
+from sngan_tf.gan import losses
+from sngan_tf.gan import methods
+from sngan_tf.gan import schedules
+from sngan_tf.gan.model import GAN
+from sngan_tf.metrics import features
+from sngan_tf.metrics import protocols
+from sngan_tf.metrics import scorer as scorer_lib
+from sngan_tf.runs import checkpoint
+from sngan_tf.runs import distribution
+from sngan_tf.runs import fields
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def check(config):
+    """Refuses a config that can't be run, before any long work.
+
+    Raises:
+        UserError: Naming the field, the rule and the value.
+    """
+    fields.check(config)
+    size = config.data.image_size
+    with as_user_error():
+        distribution.check(config.distribution)
+        losses.get(config.loss)
+        methods.check_loss(config.method, config.loss)
+        methods.get(config.method, config.coefficient or None)
+    for field in (
+        "updates",
+        "log_every",
+        "checkpoint_every",
+        "sample_every",
+        "evaluate_every",
+    ):
+        if config[field] % config.steps_per_execution:
+            raise UserError(
+                f"`{field}` must be a multiple of `steps_per_execution`. "
+                f"Received: {field}={config[field]}, "
+                f"steps_per_execution={config.steps_per_execution}"
+            )
+    if config.optimizer.decay_from >= config.updates:
+        raise UserError(
+            "`optimizer.decay_from` must be less than `updates`. Received: "
+            f"optimizer.decay_from={config.optimizer.decay_from}, "
+            f"updates={config.updates}"
+        )
+    with as_user_error("`data.image_size` or `network.name` don't fit. "):
+        networks.check(config.network.name, (size, size, 1))
+
+
+def set_up(config):
+    """Sets the process-wide determinism and compiler."""
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    # TensorFlow's remapper stumbles over the gradients of leaky ReLU, prints
+    # an error for each traced graph and gives up; without it nothing is lost.
+    tf.config.optimizer.set_experimental_options({"remapping": False})
+
+
+def pictures(config):
+    """Returns the `data.Pictures` that the config names."""
+    return data.load(
+        config.data.name,
+        config.data.image_size,
+        channels=config.data.channels,
+        split=config.data.split,
+        directory=config.data.directory or None,
+        min_side=config.data.min_side,
+        num_classes=config.data.num_classes,
+        conditional=is_conditional(config),
+        streaming=config.data.streaming,
+        on_bad_image=config.data.on_bad_image,
+        progress=True,
+    )
+
+
+def is_conditional(config):
+    """Returns whether the config's networks use labels."""
+    return networks.NETWORKS[config.network.name].conditional
+
+
+def resolve(config, pictures):
+    """Sets the fields that were left for the data to say."""
+    config.data.channels = pictures.images.shape[-1]
+    config.data.num_classes = len(pictures.class_names)
+
+
+def gan(config):
+    """Returns a compiled `GAN`, its variables under the current strategy.
+
+    Args:
+        config: A checked config, resolved.
+    """
+    # Here, so that nothing made before changes the weights.
+    keras.utils.set_random_seed(config.seed)
+    size = config.data.image_size
+    method = methods.get(config.method, config.coefficient or None)
+    num_classes = config.data.num_classes if is_conditional(config) else None
+    _check_label(config.sampling.label, num_classes)
+    with _dtype_policy(config.precision):
+        generator, discriminator = networks.build(
+            config.network.name,
+            (size, size, config.data.channels),
+            latent_dim=config.network.latent_dim,
+            width=config.network.width,
+            method=method,
+            num_classes=num_classes,
+            discriminator_width=config.network.discriminator_width,
+        )
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    if config.network.synchronized_batch_norm and replicas > 1:
+        for network in (generator, discriminator):
+            networks.synchronize_batch_norm(network)
+    model = GAN(
+        generator,
+        discriminator,
+        loss=config.loss,
+        discriminator_steps=config.discriminator_steps,
+        generator_batch_size=config.generator_batch_size,
+        num_classes=num_classes,
+        gradient_penalty=(
+            method.coefficient if method.gradient_penalty else 0.0
+        ),
+        auxiliary_weights=(
+            config.auxiliary.discriminator_weight,
+            config.auxiliary.generator_weight,
+        ),
+        augmentation=functools.partial(
+            augmentation.random_shift, pixels=config.data.shift
+        ),
+        average_decay=config.average_decay,
+        seed=config.seed,
+    )
+    model.compile(
+        generator_optimizer=_adam(config, steps_per_update=1),
+        discriminator_optimizer=_adam(
+            config, steps_per_update=config.discriminator_steps
+        ),
+        steps_per_execution=config.steps_per_execution,
+    )
+    return model
+
+
+def restored_gan(config, workdir, which=None):
+    """Returns the GAN of a checkpoint of a workdir; needs no data.
+
+    Args:
+        config: A config.
+        workdir: `workdir.Workdir`.
+        which: `"last"` or `"best"`; by default `config.checkpoint`.
+
+    Raises:
+        UserError: If there is no checkpoint of this config.
+    """
+    check(config)
+    workdir.check(config)
+    which = which or config.checkpoint
+    directory = workdir.best if which == "best" else workdir.checkpoints
+    if not any(directory.glob("*.index")):
+        raise UserError(
+            f"There is no checkpoint in {directory}; train first: "
+            f"python main.py --mode=train --workdir={workdir.path}"
+            + (" with `evaluate_every` set" if which == "best" else "")
+        )
+    set_up(config)
+    config.data.update(
+        {
+            field: workdir.saved_config()["data"][field]
+            for field in ("channels", "num_classes")
+        }
+    )
+    model = gan(config)
+    checkpoint.Checkpoints(
+        model, directory, keep=config.keep_checkpoints
+    ).restore()
+    return model
+
+
+def scorer(config, pictures, protocol):
+    """Returns the `metrics.scorer.Scorer` that a config asks for.
+
+    Args:
+        config: A checked config.
+        pictures: `data.Pictures` that the GAN is trained on.
+        protocol: Name of a protocol.
+
+    Returns:
+        None, with a warning, where scores would need labels that the data
+        does not have.
+
+    Raises:
+        UserError: If the network or the real pictures can't be had.
+    """
+    evaluation = config.evaluation
+    if evaluation.features == "classifier" and len(pictures.class_names) < 2:
+        _LOGGER.warning(
+            "Not scored: a classifier needs two or more labels, which %s does "
+            "not have; --config.evaluation.features=inception does without",
+            pictures.reference,
+        )
+        return None
+    protocol = protocols.get(protocol, evaluation.samples)
+    held_out = _held_out(config, pictures) if protocol.held_out else None
+    if evaluation.features == "inception":
+        network = features.load_inception(evaluation.inception)
+    else:
+        network = features.load_classifier(
+            pictures, evaluation.classifier_updates
+        )
+        _LOGGER.info(
+            "%s is right on %.1f%% of held-out pictures",
+            network.name,
+            100 * network.accuracy,
+        )
+    return scorer_lib.Scorer(network, protocol, pictures, held_out, evaluation.seed)
+
+
+def _held_out(config, pictures):
+    """Returns the `data.Pictures` that distances are taken to."""
+    name = config.evaluation.reference
+    if not name:
+        name = config.data.name
+        if name == "digits" or name.startswith("folder:"):
+            raise UserError(
+                "`evaluation.reference` must name held-out pictures for the "
+                f"protocol paper, as {name} has none. Received: "
+                "evaluation.reference="
+            )
+    with as_user_error("`evaluation.reference` or its split can't be used. "):
+        held_out = data.load(
+            name,
+            config.data.image_size,
+            channels=pictures.images.shape[-1],
+            split=config.evaluation.split,
+            directory=config.data.directory or None,
+            min_side=config.data.min_side,
+            on_bad_image=config.data.on_bad_image,
+            progress=True,
+        )
+    if (
+        is_conditional(config)
+        and held_out.class_names != pictures.class_names
+    ):
+        raise UserError(
+            "`evaluation.reference` must have the classes of the data. "
+            f"Received: {held_out.reference} with "
+            f"{len(held_out.class_names)} classes, {pictures.reference} with "
+            f"{len(pictures.class_names)}"
+        )
+    return held_out
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    # For the GAN's layers alone: the networks that score stay float32.
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _check_label(label, num_classes):
+    if label >= (num_classes or 0):
+        rule = f"less than {num_classes}" if num_classes else "-1"
+        raise UserError(
+            f"`sampling.label` must be {rule} with these networks and data. "
+            f"Received: sampling.label={label}"
+        )
+
+
+def _adam(config, steps_per_update):
+    learning_rate = config.optimizer.learning_rate
+    if config.optimizer.decay_from >= 0:
+        learning_rate = schedules.LinearDecay(
+            learning_rate,
+            config.optimizer.decay_from,
+            config.updates,
+            steps_per_update,
+        )
+    adam = keras.optimizers.Adam(
+        learning_rate,
+        beta_1=config.optimizer.beta_1,
+        beta_2=config.optimizer.beta_2,
+    )
+    if config.precision == "mixed_float16":
+        return keras.optimizers.LossScaleOptimizer(adam)
+    return adam

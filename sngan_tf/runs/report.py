@@ -1,0 +1,89 @@
+"""The table that ends a command: what a workdir holds, and how good it is."""
+
+from sngan_tf import files
+from sngan_tf.runs import checkpoint
+
+_WIDTH = 38
+
+
+def table(workdir):
+    """Returns lines of text: what was made, and scores by protocol.
+
+    Scores of different protocols, real pictures or networks stand in tables
+    of their own, each under what they were measured on.
+    """
+    rows = []
+    if log := files.read_rows(workdir.train_log):
+        last = log[-1]
+        losses = f"d_loss {last['d_loss']:.3f}, g_loss {last['g_loss']:.3f}"
+        rows.append(("training", f"{last['step']} updates, {losses}"))
+    rows += [
+        ("checkpoints", workdir.checkpoints),
+        ("best checkpoint", workdir.best),
+        ("TensorBoard", workdir.tensorboard),
+        ("samples", workdir.samples),
+        ("evolution", workdir.samples / "evolution.png"),
+        ("SavedModel", workdir.generator),
+    ]
+    lines = [
+        f"{what:{_WIDTH}}{where}"
+        for what, where in rows
+        if isinstance(where, str) or where.exists()
+    ]
+    best = checkpoint.latest_step(workdir.best)
+    for measured, scores in _groups(workdir).items():
+        lines += ["", _caption(*measured), *_score_lines(scores, best)]
+    return "\n".join(lines).strip()
+
+
+def _groups(workdir):
+    """Returns the scores of each `(protocol, reference, features, resize)`."""
+    groups = {}
+    for row in files.read_rows(workdir.scores):
+        measured = tuple(
+            row[key] for key in ("protocol", "reference", "features", "resize")
+        )
+        groups.setdefault(measured, []).append(row)
+    return groups
+
+
+def _caption(protocol, reference, features, resize):
+    return (
+        f"scores, protocol {protocol}: real pictures of {reference}, by "
+        f"{features} (resize: {resize})"
+    )
+
+
+def _score_lines(rows, best):
+    """Returns a line for each metric: last, best and real, with counts."""
+    values = {(row["metric"], row["step"]): row for row in rows}
+    generated = [row for row in rows if not row["metric"].startswith("real_")]
+    last = max(row["step"] for row in generated)
+    steps = {"last": last}
+    if best != last and any(row["step"] == best for row in generated):
+        steps["best"] = best
+    header = [f"{name}, update {step}" for name, step in steps.items()]
+    lines = [_line("", *header, "generated / real", "real pictures")]
+    for metric in dict.fromkeys(row["metric"] for row in generated):
+        found = [values.get((metric, step)) for step in steps.values()]
+        real = [row for row in rows if row["metric"] == f"real_{metric}"][-1:]
+        counts = _counts(next(filter(None, found)))
+        standing = f"{_value(real[0])} ({_counts(real[0])})" if real else ""
+        lines.append(_line(metric, *map(_value, found), counts, standing))
+    return lines
+
+
+def _line(metric, *cells):
+    return (f"{metric:{_WIDTH}}" + "".join(f"{x:22}" for x in cells)).rstrip()
+
+
+def _value(row):
+    if row is None:
+        return ""
+    std = f" ± {row['std']:.3g}" if row["std"] is not None else ""
+    return f"{row['value']:.4g}{std}"
+
+
+def _counts(row):
+    real = f"{row['num_real']:,}" if row["num_real"] else "-"
+    return f"{row['num_fake']:,} / {real}"

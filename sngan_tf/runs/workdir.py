@@ -1,0 +1,167 @@
+"""The folder of one run: where things lie, and what may be written there."""
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import pathlib
+import socket
+
+from sngan_tf import files
+from sngan_tf.errors import UserError
+from sngan_tf.errors import writing
+from sngan_tf.runs import fields
+
+_LOGGER = logging.getLogger(__name__)
+
+# Fields whose 0, "as the data are", was resolved when the run began.
+_RESOLVED = ("data.channels", "data.num_classes")
+
+
+class Workdir:
+    """Paths and records of a run.
+
+    Args:
+        path: The folder; made by `prepare`.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.json"
+        self.checkpoints = self.path / "checkpoints"
+        self.best = self.checkpoints / "best"
+        self.tensorboard = self.path / "tensorboard"
+        self.train_log = self.path / "train.jsonl"
+        self.scores = self.path / "scores.jsonl"
+        self.samples = self.path / "samples"
+        self.generator = self.path / "export" / "generator"
+        self._lock = self.path / ".lock"
+
+    def check(self, config):
+        """Refuses a config that the saved training can't go on with.
+
+        Raises:
+            UserError: Naming the fields that differ.
+        """
+        if not self.has_checkpoint():
+            return
+        saved = fields.completed(fields.flat(self.saved_config()))
+        given = fields.flat(_plain(config))
+        for field in _RESOLVED:
+            given[field] = given[field] or saved[field]
+        differing = [
+            f"{field} (saved {saved.get(field)!r}, given {given.get(field)!r})"
+            for field in fields.differences(saved, given)
+        ]
+        decay_from = given["optimizer.decay_from"]
+        if decay_from >= 0 and saved["updates"] != given["updates"]:
+            differing.append(
+                f"updates (saved {saved['updates']}, given "
+                f"{given['updates']}), to which the learning rate decays"
+            )
+        if differing:
+            raise UserError(
+                f"{self.path} holds a run of another config; give another "
+                f"--workdir. Differing: {', '.join(differing)}"
+            )
+
+    def saved_config(self):
+        """Returns the resolved config of the run, as nested dicts.
+
+        Raises:
+            UserError: If it is missing or damaged.
+        """
+        try:
+            return json.loads(self.config.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"{self.config} is missing or damaged; put back the config of "
+                "this run, or give another --workdir"
+            ) from error
+
+    def prepare(self, config):
+        """Makes the folder and writes `config.json`.
+
+        Raises:
+            UserError: If it can't be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"`workdir` must be a folder that can be written "
+                f"({error.strerror}). Received: {self.path}"
+            ) from error
+        files.write_text(self.config, json.dumps(_plain(config), indent=2) + "\n")
+
+    def check_writable(self):
+        """Raises a UserError unless the folder is, or could be, written to."""
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise UserError(
+                "`workdir` must be a folder that can be written. "
+                f"Received: {self.path}"
+            )
+
+    @contextlib.contextmanager
+    def locked(self):
+        """A context in which no other run can train here.
+
+        Raises:
+            UserError: If another run does.
+        """
+        with writing(self._lock):
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = self._lock.open("a+")
+        # The system lets go of it whatever becomes of the process.
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                file.seek(0)
+                raise UserError(
+                    f"{self.path} is in use by another run "
+                    f"({file.read().strip()}); wait for it or give another "
+                    "--workdir"
+                ) from error
+            except OSError as error:
+                _LOGGER.warning(
+                    "%s can't be locked (%s); see that no other run uses it",
+                    self._lock,
+                    error.strerror,
+                )
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.flush()
+            yield
+
+    def check_free(self):
+        """Raises the UserErrors of `locked`, where there is a folder yet."""
+        if self._lock.exists():
+            with self.locked():
+                pass
+
+    def has_checkpoint(self):
+        return any(self.checkpoints.glob("*.index"))
+
+    def add_scores(self, rows):
+        """Adds the rows that `scores.jsonl` doesn't hold already, or none."""
+        known = files.read_rows(self.scores)
+        new = [row for row in rows if row not in known]
+        files.write_rows(self.scores, known + new)
+
+    def forget_after(self, step):
+        """Drops the log lines of updates that a resumed run does again."""
+        if self.train_log.exists():
+            rows = files.read_rows(self.train_log)
+            kept = [row for row in rows if row["step"] <= step]
+            files.write_rows(self.train_log, kept)
+
+
+def _plain(config):
+    if hasattr(config, "to_dict"):
+        config = config.to_dict()
+    return json.loads(json.dumps(config))

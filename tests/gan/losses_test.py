@@ -1,0 +1,89 @@
+import keras
+import numpy as np
+import pytest
+
+from sngan_tf.gan import losses
+
+REAL = np.array([[-3.0], [-0.5], [0.2], [1.5], [4.0]])
+FAKE = np.array([[-2.0], [-1.0], [0.0], [0.7], [3.0]])
+
+
+def log_sigmoid(x):
+    return -np.logaddexp(0.0, -x)
+
+
+CLOSED_FORMS = {
+    "hinge": (
+        lambda real, fake: (
+            np.maximum(0, 1 - real).mean() + np.maximum(0, 1 + fake).mean()
+        ),
+        lambda fake: -fake.mean(),
+    ),
+    "non_saturating": (
+        lambda real, fake: (
+            -log_sigmoid(real).mean() - log_sigmoid(-fake).mean()
+        ),
+        lambda fake: -log_sigmoid(fake).mean(),
+    ),
+    "wasserstein": (
+        lambda real, fake: fake.mean() - real.mean(),
+        lambda fake: -fake.mean(),
+    ),
+}
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("name", sorted(losses.LOSSES))
+def test_matches_closed_form_for_all_sizes_of_logits(name, scale):
+    loss = losses.get(name)
+    discriminator, generator = CLOSED_FORMS[name]
+    real, fake = REAL * scale, FAKE * scale
+    np.testing.assert_allclose(
+        loss.discriminator(real.astype("float32"), fake.astype("float32")),
+        discriminator(real, fake),
+        rtol=1e-6,
+    )
+    np.testing.assert_allclose(
+        loss.generator(fake.astype("float32")), generator(fake), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", sorted(losses.LOSSES))
+def test_gradient_is_finite_and_right_for_huge_logits(name):
+    import tensorflow as tf
+
+    loss = losses.get(name)
+    logits = tf.constant([[1e4], [-1e4]])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(logits)
+        discriminator = loss.discriminator(logits, logits)
+        generator = loss.generator(logits)
+    # Each saturates to a slope of 0 or 1 per picture, averaged over two.
+    expected = {
+        "hinge": ([0.5, -0.5], [-0.5, -0.5]),
+        "non_saturating": ([0.5, -0.5], [0.0, -0.5]),
+        "wasserstein": ([0.0, 0.0], [-0.5, -0.5]),
+    }[name]
+    for value, slopes in zip((discriminator, generator), expected):
+        gradient = tape.gradient(value, logits)
+        np.testing.assert_allclose(np.ravel(gradient), slopes, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(losses.LOSSES))
+def test_half_precision_logits_give_float32_losses(name):
+    loss = losses.get(name)
+    half = keras.ops.cast(REAL, "float16")
+    # The mean of 20,000 logits of 100 overflows float16 on the way.
+    many = keras.ops.full((20_000, 1), 100.0, dtype="float16")
+    assert loss.discriminator(half, half).dtype == "float32"
+    np.testing.assert_allclose(
+        loss.generator(many),
+        CLOSED_FORMS[name][1](np.full((20_000, 1), 100.0)),
+        rtol=1e-6,
+        atol=1e-40,
+    )
+
+
+def test_unknown_loss_lists_what_there_is():
+    with pytest.raises(ValueError, match="hinge, non_saturating, wasserstein"):
+        losses.get("huber")

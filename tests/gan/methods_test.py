@@ -1,0 +1,261 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from sngan_tf.gan import methods
+from sngan_tf.gan import penalties
+from sngan_tf.layers import FrobeniusNormalization
+from sngan_tf.layers import SpectralNormalization
+from sngan_tf.layers import SpectralRegularization
+from sngan_tf.layers import WeightNormalization
+
+IMAGES = np.random.default_rng(0).normal(size=(3, 4, 5, 2)).astype("float32")
+# Layers of a discriminator, with inputs.
+LAYERS = {
+    "conv": (layers.Conv2D, (4, 3), IMAGES),
+    "dense": (layers.Dense, (4,), IMAGES),
+    "embedding": (layers.Embedding, (7, 3), np.array([1, 6])),
+}
+each_layer = pytest.mark.parametrize("kind", LAYERS)
+
+# The method's own coefficient, and the losses that it goes with.
+ALL = {"hinge", "non_saturating", "wasserstein"}
+BOUNDED = {"hinge", "non_saturating"}
+RULES = {
+    "none": (None, BOUNDED),
+    "weight_clipping": (0.01, ALL),
+    "gan_gp": (10.0, BOUNDED),
+    "wgan_gp": (10.0, {"wasserstein"}),
+    "batch_norm": (None, BOUNDED),
+    "layer_norm": (None, BOUNDED),
+    "weight_norm": (None, ALL),
+    "frobenius_norm": (None, ALL),
+    "orthonormal": (1e-3, ALL),
+    "spectral_regularization": (0.01, ALL),
+    "spectral_norm": (1.0, ALL),
+    "wgan_gp_frobenius_norm": (10.0, {"wasserstein"}),
+    "wgan_gp_weight_norm": (10.0, {"wasserstein"}),
+    "wgan_gp_spectral_norm": (10.0, {"wasserstein"}),
+}
+each_method = pytest.mark.parametrize("name", methods.METHODS)
+without_coefficient = [name for name, rule in RULES.items() if not rule[0]]
+
+REASONS = {
+    "none": "nothing bounds the slope",
+    "batch_norm": "nothing bounds the slope",
+    "layer_norm": "nothing bounds the slope",
+    "gan_gp": "this penalty is wgan_gp",
+    "wgan_gp": "gan_gp has it on the others",
+    "wgan_gp_frobenius_norm": "gan_gp has it on the others",
+    "wgan_gp_weight_norm": "gan_gp has it on the others",
+    "wgan_gp_spectral_norm": "gan_gp has it on the others",
+}
+
+
+def wrapped(name, kind, **kwargs):
+    layer_class, sizes, inputs = LAYERS[kind]
+    layer = methods.get(name, **kwargs).wrap(layer_class(*sizes, name="inner"))
+    layer(inputs)
+    return layer
+
+
+def kernel_of(layer):
+    """The embeddings if it has no kernel."""
+    return layer.trainable_variables[0]
+
+
+def normalized_model(name):
+    """What a method does to feature maps, as a model."""
+    inputs = keras.Input(IMAGES.shape[1:])
+    return keras.Model(inputs, methods.get(name).normalize(inputs, "norm"))
+
+
+def test_every_method_has_its_rule():
+    assert set(methods.METHODS) == set(RULES)
+
+
+def test_unknown_method_lists_what_there_is():
+    with pytest.raises(ValueError, match="method=dropout") as error:
+        methods.get("dropout")
+    for name in RULES:
+        assert name in str(error.value)
+
+
+def test_a_method_passes_through():
+    method = methods.Method(coefficient=3.0)
+    assert methods.get(method) is method
+
+
+@each_method
+def test_coefficient_is_the_methods_own_or_the_one_given(name):
+    assert methods.get(name).coefficient == RULES[name][0]
+    if name in without_coefficient:
+        with pytest.raises(ValueError, match=f"{name} has no.*coefficient=2"):
+            methods.get(name, 2.0)
+        return
+    method = methods.get(name, 2.0)
+    assert method.coefficient == 2.0
+    assert method.layer is methods.get(name).layer
+    assert methods.get(name).coefficient == RULES[name][0]
+
+
+@pytest.mark.parametrize("coefficient", [0.0, -1.0, float("inf"), float("nan")])
+def test_coefficient_out_of_range_is_refused(coefficient):
+    with pytest.raises(ValueError, match=f"positive.*={coefficient}"):
+        methods.get("spectral_norm", coefficient)
+
+
+@pytest.mark.parametrize("loss", sorted(ALL))
+@each_method
+def test_loss_goes_with_the_method_or_the_reason_is_given(name, loss):
+    if loss in RULES[name][1]:
+        methods.check_loss(name, loss)
+        return
+    with pytest.raises(ValueError, match=REASONS[name]) as error:
+        methods.check_loss(name, loss)
+    assert f"{name}:" in str(error.value)
+    assert f"Received: loss={loss}" in str(error.value)
+    for allowed in RULES[name][1]:
+        assert allowed in str(error.value).partition(":")[0]
+
+
+@each_method
+def test_unknown_loss_is_refused(name):
+    with pytest.raises(ValueError, match="wasserstein. Received: loss=huber"):
+        methods.check_loss(name, "huber")
+
+
+@each_method
+def test_gradient_penalty_is_that_of_the_gp_methods(name):
+    assert methods.get(name).gradient_penalty == ("gan_gp" in name)
+
+
+@pytest.mark.parametrize(
+    "name", ["none", "gan_gp", "wgan_gp", "batch_norm", "layer_norm"]
+)
+@each_layer
+def test_method_without_layer_leaves_layers_alone(name, kind):
+    layer_class, sizes, _ = LAYERS[kind]
+    layer = layer_class(*sizes)
+    before = str(layer.get_config())
+    assert methods.get(name).wrap(layer) is layer
+    assert str(layer.get_config()) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "wrapper_class", "attributes"),
+    [
+        ("spectral_norm", SpectralNormalization, {"bound": 1.0}),
+        ("weight_norm", WeightNormalization, {"learn_scale": False}),
+        ("frobenius_norm", FrobeniusNormalization, {"learn_scale": False}),
+        (
+            "spectral_regularization",
+            SpectralRegularization,
+            {"coefficient": 0.01},
+        ),
+        ("wgan_gp_weight_norm", WeightNormalization, {"learn_scale": True}),
+        (
+            "wgan_gp_frobenius_norm",
+            FrobeniusNormalization,
+            {"learn_scale": True},
+        ),
+        (
+            "wgan_gp_spectral_norm",
+            SpectralNormalization,
+            {"learn_scale": True, "bound": 1.0},
+        ),
+    ],
+)
+@each_layer
+def test_wrapper_is_that_of_the_method(name, wrapper_class, attributes, kind):
+    wrapper = wrapped(name, kind)
+    assert type(wrapper) is wrapper_class
+    for attribute, value in attributes.items():
+        assert getattr(wrapper, attribute) == value
+    prefix = "regularized" if "regularization" in name else "normalized"
+    assert wrapper.name == f"{prefix}_inner"
+
+
+def test_coefficient_reaches_the_layer():
+    assert wrapped("spectral_norm", "dense", coefficient=3.0).bound == 3.0
+    regularized = wrapped("spectral_regularization", "dense", coefficient=3.0)
+    assert regularized.coefficient == 3.0
+    clipped = wrapped("weight_clipping", "conv", coefficient=3.0)
+    assert clipped.kernel_constraint.limit == 3.0
+    orthonormal = wrapped("orthonormal", "dense", coefficient=3.0)
+    assert orthonormal.kernel_regularizer.coefficient == 3.0
+
+
+@each_layer
+def test_weight_clipping_touches_convolutions_alone(kind):
+    layer = wrapped("weight_clipping", kind)
+    kernel = kernel_of(layer)
+    kernel.assign(keras.ops.full(kernel.shape, 5.0))
+    keras.optimizers.SGD(1.0).apply([keras.ops.zeros(kernel.shape)], [kernel])
+    limit = 0.01 if kind == "conv" else 5.0
+    np.testing.assert_allclose(kernel, np.full(kernel.shape, limit))
+
+
+@each_layer
+def test_orthonormal_starts_orthonormal_and_is_penalized(kind):
+    layer = wrapped("orthonormal", kind)
+    kernel = kernel_of(layer)
+    matrix = np.reshape(kernel, (-1, kernel.shape[-1]))
+    values = np.linalg.svd(matrix, compute_uv=False)
+    np.testing.assert_allclose(values, 1, rtol=1e-5)
+    (loss,) = layer.losses
+    assert loss < 1e-8
+    kernel.assign(2 * kernel)
+    # Each squared singular value is 4, of which 1 is wanted.
+    np.testing.assert_allclose(
+        layer.losses, [1e-3 * 9 * len(values)], rtol=1e-4
+    )
+
+
+def test_orthonormal_layer_survives_its_config():
+    layer = wrapped("orthonormal", "conv")
+    copy = layers.Conv2D.from_config(layer.get_config())
+    assert isinstance(copy.kernel_regularizer, penalties.Orthonormal)
+    assert isinstance(copy.kernel_initializer, keras.initializers.Orthogonal)
+
+
+@pytest.mark.parametrize("name", ["batch_norm", "layer_norm"])
+def test_feature_maps_are_shifted_and_not_scaled(name):
+    layer = normalized_model(name).get_layer("norm")
+    assert [v.name for v in layer.trainable_variables] == ["beta"]
+    assert layer.trainable_variables[0].shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("name", "axes"), [("batch_norm", (0, 1, 2)), ("layer_norm", (1, 2, 3))]
+)
+@pytest.mark.parametrize("scale", [1.0, 0.005])
+def test_feature_maps_match_numpy(name, axes, scale):
+    model = normalized_model(name)
+    beta = np.array([0.5, -2.0])
+    model.trainable_variables[0].assign(beta)
+    x = (IMAGES * [1.0, 3.0] + [0.0, 4.0]).astype("float32") * scale
+    mean = x.mean(axes, keepdims=True, dtype="float64")
+    variance = x.var(axes, keepdims=True, dtype="float64")
+    np.testing.assert_allclose(
+        model(x.astype("float32"), training=True),
+        (x - mean) / np.sqrt(variance + 2e-5) + beta,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def test_batch_norm_decays_as_the_generators():
+    model = normalized_model("batch_norm")
+    model(IMAGES, training=True)
+    np.testing.assert_allclose(
+        model.get_layer("norm").moving_mean,
+        0.1 * IMAGES.mean((0, 1, 2)),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_method_without_norm_leaves_feature_maps_alone():
+    assert methods.get("spectral_norm").normalize(IMAGES, "norm") is IMAGES

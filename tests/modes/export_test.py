@@ -1,0 +1,256 @@
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from sngan_tf import images as images_lib
+from sngan_tf.errors import UserError
+from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.modes import evaluate
+from sngan_tf.modes import export
+from sngan_tf.modes import sample
+from sngan_tf.modes import train
+from sngan_tf.runs import workdir as workdir_lib
+
+# Run where sngan_tf cannot be imported: -I leaves out the working directory,
+# and the package is hidden in case it is installed.
+SERVE = """
+import sys
+sys.modules["sngan_tf"] = None
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+sample, serve = (model.signatures[n] for n in ("sample", "serving_default"))
+images = sample(seed=tf.constant(3), count=tf.constant(9))
+latents = np.load(sys.argv[2])
+served = serve(latents=tf.constant(latents))
+assert set(images) == set(served) == {"images"}
+np.savez(sys.argv[3], sampled=images["images"], served=served["images"])
+"""
+
+
+@pytest.fixture
+def trained(tiny_config, tmp_path):
+    workdir = workdir_lib.Workdir(tmp_path / "run")
+    tiny_config.sampling.seed = 3
+    gan = train.train(tiny_config, workdir)
+    return tiny_config, workdir, gan
+
+
+def test_served_pictures_are_the_sampled_ones(trained, tmp_path):
+    config, workdir, gan = trained
+    grid_path = sample.sample(config, workdir)
+    folder = export.export(config, workdir)
+    assert folder == workdir.path / "export" / "generator"
+    latents = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    np.save(tmp_path / "latents.npy", latents)
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    subprocess.run(
+        [
+            sys.executable,
+            "-I",
+            "-c",
+            SERVE,
+            str(folder),
+            str(tmp_path / "latents.npy"),
+            str(tmp_path / "out.npz"),
+        ],
+        check=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    out = np.load(tmp_path / "out.npz")
+    saved = np.load(grid_path.with_suffix(".npy"))
+    assert saved.shape == (9, 8, 8, 1)
+    assert saved.dtype == np.uint8
+    np.testing.assert_array_equal(out["sampled"], saved)
+    in_memory = images_lib.to_uint8(
+        gan.sampling_generator(latents, training=False)
+    )
+    np.testing.assert_allclose(
+        out["served"].astype(int), in_memory.numpy().astype(int), atol=1
+    )
+    enlarged = saved.repeat(4, axis=1).repeat(4, axis=2)
+    np.testing.assert_array_equal(
+        images_lib.read_png(grid_path), images_lib.grid(enlarged, gap=2)
+    )
+
+
+def test_export_replaces_an_older_one_whole(trained):
+    config, workdir, _ = trained
+    export.export(config, workdir)
+    stale = workdir.generator / "stale"
+    stale.touch()
+    export.export(config, workdir)
+    assert not stale.exists()
+    assert [p.name for p in workdir.generator.parent.iterdir()] == ["generator"]
+
+
+def test_samples_are_a_function_of_the_seed(trained, add_best):
+    config, workdir, _ = trained
+    # Of larger kernels, so that the pictures differ.
+    sampler = sampler_lib.Sampler(
+        add_best(config, workdir, 2).sampling_generator
+    )
+    np.testing.assert_array_equal(sampler.many(1, 6)[:4], sampler.many(1, 4))
+    assert not np.array_equal(sampler.many(1, 4), sampler.many(2, 4))
+    assert sampler.labels(4) is None
+
+
+def test_best_checkpoint_is_sampled_and_exported_if_asked(trained, add_best):
+    config, workdir, gan = trained
+    last = sampler_lib.Sampler(gan.sampling_generator).many(3, 9)
+    best = sampler_lib.Sampler(add_best(config, workdir, 2).sampling_generator)
+    best = best.many(3, 9)
+    assert np.abs(last.astype(int) - best.astype(int)).max() > 10
+    for which, pictures in (("best", best), ("last", last)):
+        config.checkpoint = which
+        path = sample.sample(config, workdir)
+        np.testing.assert_array_equal(
+            np.load(path.with_suffix(".npy")), pictures
+        )
+        model = tf.saved_model.load(str(export.export(config, workdir)))
+        served = model.signatures["sample"](
+            seed=tf.constant(3), count=tf.constant(9)
+        )
+        np.testing.assert_array_equal(served["images"], pictures)
+
+
+@pytest.mark.parametrize("verb", [sample.sample, export.export])
+def test_best_checkpoint_that_is_not_there_is_an_error(trained, verb):
+    config, workdir, _ = trained
+    config.checkpoint = "best"
+    message = f"no checkpoint in {workdir.best};.*with `evaluate_every` set$"
+    with pytest.raises(UserError, match=message):
+        verb(config, workdir)
+
+
+def test_batches_are_the_parts_of_all_pictures(trained, monkeypatch):
+    _, _, gan = trained
+    sampler = sampler_lib.Sampler(gan.sampling_generator)
+    whole = sampler.many(1, 10)
+    monkeypatch.setattr(sampler_lib, "_BATCH_SIZE", 4)
+    parts = [*sampler.batches(1, 10)]
+    assert [len(part) for part in parts] == [4, 4, 2]
+    np.testing.assert_allclose(
+        np.concatenate(parts).astype(int), whole.astype(int), atol=1
+    )
+
+
+@pytest.mark.parametrize(
+    "verb", [evaluate.evaluate, sample.sample, export.export]
+)
+def test_verbs_need_a_checkpoint_of_this_config(tiny_config, tmp_path, verb):
+    workdir = workdir_lib.Workdir(tmp_path / "run")
+    with pytest.raises(UserError, match="no checkpoint.*--mode=train"):
+        verb(tiny_config, workdir)
+    assert not workdir.path.exists()
+
+
+def test_verbs_refuse_a_workdir_of_another_config(trained):
+    config, workdir, _ = trained
+    config.network.latent_dim = 8
+    before = sorted(pathlib.Path(workdir.path).rglob("*"))
+    for verb in (evaluate.evaluate, sample.sample, export.export):
+        with pytest.raises(UserError, match="network.latent_dim"):
+            verb(config, workdir)
+    assert sorted(pathlib.Path(workdir.path).rglob("*")) == before
+
+
+SERVE_LABELS = """
+import sys
+sys.modules["sngan_tf"] = None
+import numpy as np
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+sample, serve = (model.signatures[n] for n in ("sample", "serving_default"))
+inputs = serve.structured_input_signature[1]
+assert inputs["labels"].dtype == tf.int32
+assert inputs["labels"].shape.as_list() == [None]
+given = {name: tf.constant(x) for name, x in np.load(sys.argv[2]).items()}
+images = sample(seed=tf.constant(3), count=tf.constant(12))
+np.savez(
+    sys.argv[3], sampled=images["images"], served=serve(**given)["images"]
+)
+"""
+
+
+@pytest.fixture
+def conditional(tiny_config, tmp_path):
+    tiny_config.data.image_size = 32
+    tiny_config.network.name = "acgan_resnet"
+    tiny_config.network.width = 1 / 64
+    tiny_config.generator_batch_size = 6
+    tiny_config.sampling.count = 12
+    tiny_config.sampling.seed = 3
+    tiny_config.updates = 2
+    workdir = workdir_lib.Workdir(tmp_path / "run")
+    gan = train.train(tiny_config, workdir)
+    return tiny_config, workdir, gan
+
+
+def test_labels_go_from_the_data_to_the_served_pictures(conditional, tmp_path):
+    config, workdir, gan = conditional
+    assert workdir.saved_config()["data"]["num_classes"] == 10
+    grid_path = sample.sample(config, workdir)
+    folder = export.export(config, workdir)
+    latents = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    labels = np.array([0, 9, 4, 4, 1], "int32")
+    np.savez(tmp_path / "inputs.npz", latents=latents, labels=labels)
+    arguments = [folder, tmp_path / "inputs.npz", tmp_path / "out.npz"]
+    subprocess.run(
+        [sys.executable, "-I", "-c", SERVE_LABELS, *map(str, arguments)],
+        check=True,
+        cwd=tmp_path,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+    )
+    out = np.load(tmp_path / "out.npz")
+    saved = np.load(grid_path.with_suffix(".npy"))
+    np.testing.assert_array_equal(out["sampled"], saved)
+    in_memory = images_lib.to_uint8(
+        gan.sampling_generator([latents, labels], training=False)
+    )
+    np.testing.assert_allclose(
+        out["served"].astype(int), in_memory.numpy().astype(int), atol=1
+    )
+
+
+def test_samples_are_of_all_classes_in_turn_or_of_one(conditional):
+    _, _, gan = conditional
+    # Batch norm that tells classes apart.
+    layer = gan.sampling_generator.get_layer("block_3_bn_2")
+    layer.beta.assign(np.random.default_rng(0).normal(size=layer.beta.shape))
+    sampler = sampler_lib.Sampler(gan.sampling_generator, gan.num_classes)
+    in_turn = sampler.many(3, 12)
+    labels = sampler.labels(12)
+    assert labels.dtype == np.int32
+    assert labels.tolist() == [*range(10), 0, 1]
+    latents = sampler._inputs(3, 12)[0]
+    of_class = {
+        label: images_lib.to_uint8(
+            gan.sampling_generator(
+                [latents, tf.fill((12,), label)], training=False
+            )
+        ).numpy()
+        for label in range(10)
+    }
+    for i, image in enumerate(in_turn):
+        np.testing.assert_allclose(
+            image.astype(int), of_class[i % 10][i].astype(int), atol=1
+        )
+    sevens = sampler.many(3, 12, label=7)
+    np.testing.assert_allclose(
+        sevens.astype(int), of_class[7].astype(int), atol=1
+    )
+    assert np.abs(sevens.astype(int) - in_turn.astype(int)).max() > 1
+
+
+def test_label_beyond_the_classes_is_refused(conditional):
+    config, workdir, _ = conditional
+    config.sampling.label = 10
+    with pytest.raises(UserError, match="less than 10.*sampling.label=10"):
+        sample.sample(config, workdir)

@@ -1,0 +1,35 @@
+import pathlib
+import re
+
+import small
+
+from sngan_tf import networks
+from sngan_tf.modes import train as train_lib
+from sngan_tf.runs import records
+from sngan_tf.runs import workdir as workdir_lib
+
+
+def resident():
+    """Returns what this process holds in memory, in MiB."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+def test_long_run_holds_no_more_memory(tiny_config, tmp_path, monkeypatch):
+    held = []
+    evaluate = records.Records.evaluate
+
+    def watched(records, step):
+        evaluate(records, step)
+        held.append(resident())
+
+    monkeypatch.setattr(records.Records, "evaluate", watched)
+    monkeypatch.setattr(networks, "build", small.build)
+    tiny_config.updates = 800
+    tiny_config.steps_per_execution = 20
+    for field in ("log", "sample", "checkpoint", "evaluate"):
+        tiny_config[f"{field}_every"] = 20
+    train_lib.train(tiny_config, workdir_lib.Workdir(tmp_path / "run"))
+    assert len(held) == 40
+    # A MiB for each evaluation, checkpoint and grid would be 30.
+    assert max(held[-5:]) - min(held[8:13]) < 25
