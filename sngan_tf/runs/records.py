@@ -1,0 +1,122 @@
+"""What is written in the course of a training."""
+
+import numpy as np
+import tensorflow as tf
+
+from sngan_tf import files
+from sngan_tf import images as images_lib
+from sngan_tf.errors import Interrupted
+from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.layers import spectral_norms
+from sngan_tf.metrics import scorer as scorer_lib
+from sngan_tf.runs import callbacks
+from sngan_tf.runs import checkpoint
+
+_EVOLUTION_ROWS = 8
+
+
+class Records:
+    """Writes what is kept of a run: log, TensorBoard, grids and scores."""
+
+    def __init__(self, config, workdir, gan, scorer, interrupts):
+        self._interrupts = interrupts
+        self._config = config
+        self._workdir = workdir
+        self._gan = gan
+        self._sampler = sampler_lib.Sampler(gan.sampling_generator, gan.num_classes)
+        self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
+        self._scorer = scorer
+        self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)
+        self._bar = callbacks.ProgressBar(
+            config.updates, self._images_per_update
+        )
+
+    @property
+    def _images_per_update(self):
+        return self._config.data.batch_size * self._config.discriminator_steps
+
+    def close(self):
+        self._bar.close()
+
+    def callbacks(self, save):
+        """Returns those that write in the course of training.
+
+        What comes before `save` is done again if training goes on from an
+        earlier checkpoint, and scores are taken up by `evaluate_missing`.
+        """
+        config = self._config
+        return [
+            self._bar,
+            callbacks.TrainingLog(
+                config.log_every, self._images_per_update, self.log
+            ),
+            callbacks.Every(config.sample_every, self.grid, at_start=True),
+            callbacks.Every(config.checkpoint_every, save),
+            callbacks.Every(config.evaluate_every, self.evaluate),
+        ]
+
+    def log(self, row):
+        norms = spectral_norms(self._gan.discriminator)
+        files.append_row(
+            self._workdir.train_log, {**row, "spectral_norms": norms}
+        )
+        with self._writer.as_default(step=row["step"]):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+            for name, value in norms.items():
+                tf.summary.scalar(f"spectral_norm/{name}", value)
+
+    def grid(self, step):
+        """The same latents at every step, so that one sees them evolve."""
+        sampling = self._config.sampling
+        images = self._sampler.many(
+            sampling.seed, sampling.count, sampling.label
+        )
+        path = self._workdir.samples / f"step_{step:08d}.png"
+        grid = sampler_lib.save_grid(path, images)
+        with self._writer.as_default(step=step):
+            tf.summary.image("samples", grid[np.newaxis])
+
+    def evaluate(self, step):
+        if self._scorer is None:
+            return
+        try:
+            with self._interrupts.acted_on():
+                rows = self._scorer.generated(self._sampler, step)
+        except Interrupted:
+            return  # `evaluate_missing` makes them when the run goes on.
+        with self._writer.as_default(step=step):
+            for row in rows:
+                tf.summary.scalar(row["metric"], row["value"])
+        known = files.read_rows(self._workdir.scores)
+        best = checkpoint.latest_step(self._workdir.best)
+        metric = self._config.evaluation.best
+        # The checkpoint first: without its scores it is made again.
+        if scorer_lib.beats(rows, known, best, metric):
+            self._best.save(step)
+        self._workdir.add_scores(rows)
+
+    def evaluate_missing(self, step):
+        """Evaluates a restored GAN that was stopped before its scores."""
+        config = self._config
+        if not step or not config.evaluate_every:
+            return
+        due = step % config.evaluate_every == 0 or step >= config.updates
+        known = files.read_rows(self._workdir.scores)
+        if due and not any(row["step"] == step for row in known):
+            self.evaluate(step)
+
+    def evolution(self):
+        """Writes the first row of grids over the run as one picture."""
+        paths = sorted(self._workdir.samples.glob("step_*.png"))
+        if not paths:
+            return
+        # Most is to be seen early.
+        chosen = np.geomspace(1, len(paths), _EVOLUTION_ROWS).round() - 1
+        rows = [
+            sampler_lib.first_row(paths[i], self._config.data.image_size)
+            for i in np.unique(chosen.astype(int))
+        ]
+        images_lib.save_png(
+            self._workdir.samples / "evolution.png", np.concatenate(rows)
+        )
