@@ -1,6 +1,7 @@
 """The command as a user types it, each case in a process of its own."""
 
 import json
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -10,6 +11,9 @@ import time
 
 import pytest
 
+from sngan_tf import command
+
+OUTPUTS = ("stdout", "stderr")
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = (
     "--config.data.image_size=8",
@@ -48,6 +52,27 @@ def finish(process):
 
 def run(tmp_path, *arguments):
     return finish(start(tmp_path, *arguments))
+
+
+def run_forked(tmp_path, *arguments):
+    """Runs the command in a process that has imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["sngan_tf.modes.train"])
+    process = context.Process(target=_command, args=(tmp_path, arguments))
+    process.start()
+    process.join()
+    said = [(tmp_path.parent / name).read_text() for name in OUTPUTS]
+    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
+
+
+def _command(folder, arguments):
+    for descriptor, name in enumerate(OUTPUTS, start=1):
+        with (folder.parent / name).open("w") as file:
+            os.dup2(file.fileno(), descriptor)
+    os.chdir(folder)
+    os.environ["SNGAN_TF_CACHE"] = str(folder / "cache")
+    sys.argv = ["main.py", *arguments]
+    command.run()
 
 
 def error_of(process):
@@ -91,8 +116,11 @@ def test_whole_job_without_mode(tmp_path):
         (["--mode=trian"], "train|evaluate|sample|export"),
         (["train"], "Received: train"),
         (["--wordkir=x"], "Unknown command line flag 'wordkir'"),
-        (["--config=no/such.py"], "Python file. Received: no/such.py"),
-        (["--config", "."], "Python file. Received: ."),
+        (["--config=no/such.py"], "stl10_resnet. Received: no/such.py"),
+        (
+            ["--config", "."],
+            "Python file or one of cifar10_cnn, cifar10_resnet",
+        ),
         (["--config.updatess=3"], "updatess"),
         (["--config.data.nmae=x"], "nmae"),
         (["--config.updates=many"], "--config.updates=many"),
@@ -130,7 +158,7 @@ def test_bad_flag_is_one_line(tmp_path, arguments, message):
 def test_file_that_is_no_config_is_one_line(tmp_path, content, message):
     file = tmp_path / "my_config.py"
     file.write_text(content)
-    process = run(tmp_path, f"--config={file}")
+    process = run_forked(tmp_path, f"--config={file}")
     assert process.returncode in (1, 2)
     assert message in error_of(process)
     assert list(tmp_path.iterdir()) == [file]
@@ -152,7 +180,7 @@ def test_file_that_is_no_config_is_one_line(tmp_path, content, message):
 )
 def test_user_error_is_one_line(tmp_path, arguments, message):
     (tmp_path / "file").touch()
-    process = run(tmp_path, *TINY, *arguments)
+    process = run_forked(tmp_path, *TINY, *arguments)
     assert process.returncode == 1
     assert message in error_of(process)
     assert not (tmp_path / "runs").exists()

@@ -9,8 +9,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import keras
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 
+from sngan_tf import networks
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import distribution
@@ -57,11 +59,24 @@ def add_best():
     return add
 
 
+BUILD = networks.build
+
+
+@pytest.fixture
+def real_networks(monkeypatch, tiny_config):
+    """For tests of the tiny config that are about the networks it names."""
+    monkeypatch.setattr(networks, "build", BUILD)
+
+
 @pytest.fixture
 def tiny_config(monkeypatch, shared_cache):
-    """The digits config at a size that trains in a moment."""
+    """The digits config at a size that trains in a moment.
+
+    Its networks are those of `small`, whatever their name.
+    """
     from configs import digits
 
+    monkeypatch.setattr(networks, "build", small.build)
     monkeypatch.setenv("SNGAN_TF_CACHE", str(shared_cache))
     config = digits.get_config()
     config.data.image_size = 8

@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from sngan_tf.gan import methods
+from sngan_tf.layers import ConditionalBatchNormalization
 
 
 def build(
@@ -18,19 +19,36 @@ def build(
     num_classes=None,
     discriminator_width=1.0,
 ):
-    """Returns `(generator, discriminator)`, as `networks.build` does."""
+    """Returns `(generator, discriminator)`, as `networks.build` does.
+
+    With `num_classes` they are conditional, by projection or, for
+    `acgan_resnet`, an auxiliary classifier.
+    """
     method = methods.get(method)
     height, width, channels = image_shape
-    latents = keras.Input((latent_dim,))
+    inputs = latents = keras.Input((latent_dim,))
+    labels = keras.Input((), dtype="int32")
     x = layers.Dense(height * width)(latents)
     x = layers.Reshape((height // 2, width // 2, 4))(x)
-    x = layers.BatchNormalization()(x)
+    if num_classes:
+        inputs = [latents, labels]
+        x = ConditionalBatchNormalization(num_classes, name="bn")(x, labels)
+    else:
+        x = layers.BatchNormalization(name="bn")(x)
     x = layers.Conv2DTranspose(channels, 4, 2, "same", activation="tanh")(x)
-    images = keras.Input(image_shape)
+    generator = keras.Model(inputs, x)
+
+    inputs = images = keras.Input(image_shape)
     y = method.wrap(layers.Conv2D(4, 4, 2, "same", name="conv_1"))(images)
     y = layers.Flatten()(layers.LeakyReLU(0.1)(y))
-    y = method.wrap(layers.Dense(1, name="dense"))(y)
-    return keras.Model(latents, x), keras.Model(images, y)
+    logits = method.wrap(layers.Dense(1, name="dense"))(y)
+    if name == "acgan_resnet":
+        logits = [logits, method.wrap(layers.Dense(num_classes))(y)]
+    elif num_classes:
+        inputs = [images, labels]
+        rows = method.wrap(layers.Embedding(num_classes, y.shape[-1]))(labels)
+        logits = layers.Add()([logits, layers.Dot(1)([rows, y])])
+    return generator, keras.Model(inputs, logits)
 
 
 class Scorer:

@@ -226,7 +226,9 @@ def scorer(config, pictures, protocol):
             network.name,
             100 * network.accuracy,
         )
-    return scorer_lib.Scorer(network, protocol, pictures, held_out, evaluation.seed)
+    return scorer_lib.Scorer(
+        network, protocol, pictures, held_out, evaluation.seed
+    )
 
 
 def _held_out(config, pictures):
@@ -251,10 +253,7 @@ def _held_out(config, pictures):
             on_bad_image=config.data.on_bad_image,
             progress=True,
         )
-    if (
-        is_conditional(config)
-        and held_out.class_names != pictures.class_names
-    ):
+    if is_conditional(config) and held_out.class_names != pictures.class_names:
         raise UserError(
             "`evaluation.reference` must have the classes of the data. "
             f"Received: {held_out.reference} with "

@@ -16,7 +16,7 @@ _LOGGER = logging.getLogger(__name__)
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 _TPU = "tpu:"
 _TF_CONFIG = "TF_CONFIG"
-_TIMEOUT = 10  # Seconds that a TPU's host may take to answer.
+_TIMEOUT = 10  # Seconds that a host may take to answer.
 
 
 def check(name):
@@ -133,14 +133,28 @@ def has_several_hosts(strategy):
 
 
 def lost_host(error):
-    """Returns the address of the host that an error of TensorFlow is about."""
-    addresses, _ = _cluster()
+    """Returns the addresses of the hosts that an error of TensorFlow is about.
+
+    Where it names none, they are those that don't answer.
+    """
+    addresses, place = _cluster()
     target = r"remote target /job:(\w+)/replica:\d+/task:(\d+)"
     found = re.search(target, str(error))
     if not found:
-        return f"one of {', '.join(addresses)}"
+        others = [*addresses[:place], *addresses[place + 1 :]]
+        silent = [address for address in others if not _answers(address)]
+        return " and ".join(silent) or f"one of {', '.join(others)}"
     jobs = json.loads(os.environ[_TF_CONFIG])["cluster"]
     return jobs[found[1]][int(found[2])]
+
+
+def _answers(address):
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _TIMEOUT).close()
+    except OSError:
+        return False
+    return True
 
 
 def _found():

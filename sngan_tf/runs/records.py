@@ -23,7 +23,9 @@ class Records:
         self._config = config
         self._workdir = workdir
         self._gan = gan
-        self._sampler = sampler_lib.Sampler(gan.sampling_generator, gan.num_classes)
+        self._sampler = sampler_lib.Sampler(
+            gan.sampling_generator, gan.num_classes
+        )
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
         self._scorer = scorer
         self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)

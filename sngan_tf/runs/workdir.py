@@ -93,7 +93,9 @@ class Workdir:
                 f"`workdir` must be a folder that can be written "
                 f"({error.strerror}). Received: {self.path}"
             ) from error
-        files.write_text(self.config, json.dumps(_plain(config), indent=2) + "\n")
+        files.write_text(
+            self.config, json.dumps(_plain(config), indent=2) + "\n"
+        )
 
     def check_writable(self):
         """Raises a UserError unless the folder is, or could be, written to."""

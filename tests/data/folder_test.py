@@ -3,11 +3,9 @@ import logging
 
 import numpy as np
 import pytest
-import small
 from PIL import Image
 
 from sngan_tf import data
-from sngan_tf import networks
 from sngan_tf.errors import UserError
 from sngan_tf.modes import train as train_lib
 from sngan_tf.runs import checkpoint
@@ -394,7 +392,6 @@ def test_bad_picture_is_named_when_it_is_needed(tmp_path):
 def test_bad_picture_ends_training_with_its_name(
     tiny_config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(networks, "build", small.build)
     folder, run = tmp_path / "pictures", workdir_lib.Workdir(tmp_path / "run")
     for i in range(64):
         save_noise(folder / f"{i:02}.png", i)

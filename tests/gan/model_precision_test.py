@@ -18,7 +18,7 @@ HALVES = ("mixed_bfloat16", "mixed_float16")
 
 
 @pytest.fixture
-def digits_config(tiny_config):
+def digits_config(tiny_config, real_networks):
     tiny_config.data.image_size = 16
     tiny_config.data.batch_size = 16
     tiny_config.data.channels = 1
@@ -39,7 +39,7 @@ def last_losses(config, precision, seed=0):
     config.seed = seed
     gan = build(config, precision)
     dataset = data.training_batches(
-        build.pictures(config), config.data.batch_size, seed
+        build_lib.pictures(config), config.data.batch_size, seed
     )
     means = []
 

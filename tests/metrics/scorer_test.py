@@ -535,10 +535,13 @@ import re
 import keras
 import numpy as np
 from keras import layers
-from sngan_tf import data, protocols, sample, scores
+from sngan_tf import data
+from sngan_tf.gan import methods
+from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.metrics import protocols
+from sngan_tf.metrics import scorer as scorer_lib
 from sngan_tf.metrics.features import FeatureNetwork
 from sngan_tf.networks import build
-from sngan_tf.gan import methods
 
 def resident():
     status = open("/proc/self/status").read()

@@ -396,7 +396,6 @@ def test_conditional_scores_have_the_distance_within_classes(
 ):
     tiny_config.data.image_size = 32
     tiny_config.network.name = "resnet_projection"
-    tiny_config.network.width = 1 / 64
     tiny_config.updates = 1
     tiny_config.evaluation.samples = 200
     train.train(tiny_config, workdir)

@@ -13,8 +13,8 @@ import pytest
 import small
 
 from sngan_tf import files
-from sngan_tf import networks
 from sngan_tf.errors import UserError
+from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.modes import sample
 from sngan_tf.modes import train as train_lib
 from sngan_tf.runs import build
@@ -31,13 +31,13 @@ WRITERS = {
         "The checkpoint of update 4 can't be written .*{path}/checkpoints",
     ),
     "grid": (
-        (sample, "save_grid"),
+        (sampler_lib, "save_grid"),
         lambda path, images: int(path.stem.removeprefix("step_")),
         "sample_every",
         "{path}/samples/step_00000004.png can't be written .*[Nn]o space",
     ),
     "log": (
-        (workdir_lib, "append_row"),
+        (files, "append_row"),
         lambda path, row: row["step"],
         "log_every",
         "{path}/train.jsonl can't be written .*[Nn]o space",
@@ -47,7 +47,6 @@ WRITERS = {
 
 @pytest.fixture
 def config(tiny_config, monkeypatch):
-    monkeypatch.setattr(networks, "build", small.build)
     return tiny_config
 
 
@@ -150,7 +149,7 @@ def hold(run):
     """Returns a process that holds a workdir as a training run does."""
     code = (
         "import sys, time\n"
-        "from sngan_tf import workdir\n"
+        "from sngan_tf.runs import workdir\n"
         "with workdir.Workdir(sys.argv[1]).locked():\n"
         "    print('locked', flush=True)\n"
         "    time.sleep(600)\n"

@@ -1,9 +1,6 @@
 import pathlib
 import re
 
-import small
-
-from sngan_tf import networks
 from sngan_tf.modes import train as train_lib
 from sngan_tf.runs import records
 from sngan_tf.runs import workdir as workdir_lib
@@ -24,7 +21,6 @@ def test_long_run_holds_no_more_memory(tiny_config, tmp_path, monkeypatch):
         held.append(resident())
 
     monkeypatch.setattr(records.Records, "evaluate", watched)
-    monkeypatch.setattr(networks, "build", small.build)
     tiny_config.updates = 800
     tiny_config.steps_per_execution = 20
     for field in ("log", "sample", "checkpoint", "evaluate"):

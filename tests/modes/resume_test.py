@@ -33,7 +33,6 @@ MOMENTS = {
 
 @pytest.fixture
 def quick_config(tiny_config, monkeypatch):
-    monkeypatch.setattr(networks, "build", small.build)
     monkeypatch.setattr(build, "scorer", lambda *args: small.Scorer())
     return tiny_config
 

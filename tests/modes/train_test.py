@@ -2,12 +2,10 @@ import json
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 
 from sngan_tf import files
 from sngan_tf import images as images_lib
-from sngan_tf import networks
 from sngan_tf.errors import UserError
 from sngan_tf.layers import spectral_norms
 from sngan_tf.modes import evaluate
@@ -24,12 +22,6 @@ CLASSIFIER = [
     "classifier_recall",
     "smallest_class_share",
 ]
-
-
-@pytest.fixture(autouse=True)
-def small_networks(monkeypatch):
-    """Networks that are traced in a moment, as many runs are."""
-    monkeypatch.setattr(networks, "build", small.build)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from sngan_tf.runs import build
 from sngan_tf.errors import UserError
+from sngan_tf.runs import build
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,9 @@ def test_gan_has_the_sizes_and_optimizers_of_the_config(tiny_config):
         assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.9)
 
 
-def test_mixed_precision_keeps_kernels_and_losses_float32(tiny_config):
+def test_mixed_precision_keeps_kernels_and_losses_float32(
+    tiny_config, real_networks
+):
     tiny_config.precision = "mixed_bfloat16"
     tiny_config.data.channels = 1
     gan = build.gan(tiny_config)

@@ -5,8 +5,8 @@ import keras
 import pytest
 import tensorflow as tf
 
-from sngan_tf.runs import callbacks
 from sngan_tf.errors import UserError
+from sngan_tf.runs import callbacks
 
 
 class Counter(keras.Model):

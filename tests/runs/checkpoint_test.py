@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from sngan_tf.runs import checkpoint
-from sngan_tf.gan import model as gan_lib
 from sngan_tf.errors import UserError
+from sngan_tf.gan import model as gan_lib
 from sngan_tf.layers import SpectralNormalization
+from sngan_tf.runs import checkpoint
 
 
 def build_gan():

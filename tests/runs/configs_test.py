@@ -13,8 +13,7 @@ FOLDER = pathlib.Path(default.__file__).parent
 NAMES = sorted(
     path.stem
     for path in FOLDER.glob("*.py")
-    if path.stem not in ("default",)
-    and "def get_config" in path.read_text()
+    if path.stem not in ("default",) and "def get_config" in path.read_text()
 )
 # Table 1: alpha, beta1, beta2 and n_dis.
 TABLE_1 = {

@@ -4,11 +4,11 @@ import time
 
 import pytest
 import tensorflow as tf
-from sngan_tf.modes.train import train
 
+from sngan_tf.errors import UserError
+from sngan_tf.modes.train import train
 from sngan_tf.runs import distribution
 from sngan_tf.runs import workdir as workdir_lib
-from sngan_tf.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import small
 
+from sngan_tf import files
+from sngan_tf.errors import Interrupted
+from sngan_tf.errors import UserError
+from sngan_tf.modes import train as train_lib
 from sngan_tf.runs import build
 from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import interrupts as interrupts_lib
-from sngan_tf import networks
-from sngan_tf.modes import train as train_lib
 from sngan_tf.runs import workdir as workdir_lib
-from sngan_tf.errors import Interrupted
-from sngan_tf.errors import UserError
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 numbers = pytest.mark.parametrize("number", SIGNALS)
@@ -162,7 +162,6 @@ def test_fatal_signals_are_those_of_the_system():
 
 @pytest.fixture
 def config(tiny_config, monkeypatch):
-    monkeypatch.setattr(networks, "build", small.build)
     tiny_config.average_decay = 0.9
     tiny_config.updates = 5
     tiny_config.checkpoint_every = 4

@@ -2,6 +2,7 @@ import re
 
 import pytest
 
+from sngan_tf import files
 from sngan_tf.runs import report
 from sngan_tf.runs import workdir as workdir_lib
 

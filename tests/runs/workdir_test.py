@@ -3,9 +3,9 @@ import json
 import pytest
 
 from sngan_tf import files
+from sngan_tf.errors import UserError
 from sngan_tf.runs import fields
 from sngan_tf.runs import workdir as workdir_lib
-from sngan_tf.errors import UserError
 
 
 @pytest.fixture
