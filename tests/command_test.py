@@ -12,6 +12,7 @@ import time
 import pytest
 
 from sngan_tf import command
+from sngan_tf.runs import fields
 
 OUTPUTS = ("stdout", "stderr")
 ROOT = pathlib.Path(__file__).parents[1]
@@ -139,6 +140,52 @@ def test_bad_flag_is_one_line(tmp_path, arguments, message):
     assert process.returncode == 2
     assert message in error_of(process)
     assert not list(tmp_path.iterdir())
+
+
+def test_fields_are_printed(tmp_path):
+    process = run_forked(tmp_path, "--fields")
+    assert process.returncode == 0
+    assert process.stdout.strip() == fields.table()
+    assert process.stderr == ""
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("missing", ["absl", "ml_collections", "PIL"])
+def test_missing_package_is_named_with_its_extra(tmp_path, missing):
+    script = f"""
+import sys
+sys.modules[{missing!r}] = None
+sys.argv = ["sngan-tf", "--mode=train"]
+from sngan_tf import command
+command.run()
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert process.stderr.strip().splitlines()[-1] == (
+        f"sngan-tf: The package {missing} is missing; "
+        'pip install "sngan_tf[train]" brings it'
+    )
+    assert "Traceback" not in process.stderr
+
+
+def test_configs_have_names_and_arguments(tmp_path):
+    process = run_forked(
+        tmp_path,
+        "--config=cifar10_cnn:method=none,setting=D",
+        "--mode=export",
+        "--workdir=somewhere",
+    )
+    # It was loaded and is right; nothing has been trained.
+    assert "no checkpoint in somewhere" in error_of(process)
+    assert {*command.shipped_configs()} == {
+        path.stem for path in (ROOT / "configs").glob("*.py")
+    }
 
 
 @pytest.mark.parametrize(

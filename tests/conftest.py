@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import small
 import tensorflow as tf
+from tensorflow.python.framework import ops as tf_ops
 
 from sngan_tf import networks
 from sngan_tf.runs import build
@@ -32,6 +33,12 @@ def cleared():
     """Lets go of what the graphs of a file's tests hold."""
     yield
     keras.backend.clear_session()
+    # TensorFlow keeps every graph that has a function with a gradient of its
+    # own, which the sum of gradients over replicas is in Keras's optimizers.
+    gradients = tf_ops.gradient_registry._registry
+    for name in [*gradients]:
+        if name.startswith("CustomGradient-"):
+            del gradients[name]
     gc.collect()
 
 

@@ -12,7 +12,6 @@ from sngan_tf import networks
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
 from sngan_tf.gan import augmentation
-from sngan_tf.gan import losses
 from sngan_tf.gan import methods
 from sngan_tf.gan import schedules
 from sngan_tf.gan.model import GAN
@@ -36,7 +35,6 @@ def check(config):
     size = config.data.image_size
     with as_user_error():
         distribution.check(config.distribution)
-        losses.get(config.loss)
         methods.check_loss(config.method, config.loss)
         methods.get(config.method, config.coefficient or None)
     for field in (
@@ -177,12 +175,7 @@ def restored_gan(config, workdir, which=None):
             + (" with `evaluate_every` set" if which == "best" else "")
         )
     set_up(config)
-    config.data.update(
-        {
-            field: workdir.saved_config()["data"][field]
-            for field in ("channels", "num_classes")
-        }
-    )
+    config.update_from_flattened_dict(workdir.resolved())
     model = gan(config)
     checkpoint.Checkpoints(
         model, directory, keep=config.keep_checkpoints

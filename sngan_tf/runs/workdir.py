@@ -46,7 +46,7 @@ class Workdir:
         """
         if not self.has_checkpoint():
             return
-        saved = fields.completed(fields.flat(self.saved_config()))
+        saved = self._saved_values()
         given = fields.flat(_plain(config))
         for field in _RESOLVED:
             given[field] = given[field] or saved[field]
@@ -73,12 +73,27 @@ class Workdir:
             UserError: If it is missing or damaged.
         """
         try:
-            return json.loads(self.config.read_text())
+            saved = json.loads(self.config.read_text())
+            if not isinstance(saved, dict):
+                raise ValueError
         except (OSError, ValueError) as error:
             raise UserError(
                 f"{self.config} is missing or damaged; put back the config of "
                 "this run, or give another --workdir"
             ) from error
+        return saved
+
+    def resolved(self):
+        """Returns the fields, by name, that the data said when the run began.
+
+        Raises:
+            UserError: If `config.json` is missing or damaged.
+        """
+        saved = self._saved_values()
+        return {field: saved[field] for field in _RESOLVED}
+
+    def _saved_values(self):
+        return fields.completed(fields.flat(self.saved_config()))
 
     def prepare(self, config):
         """Makes the folder and writes `config.json`.

@@ -197,3 +197,24 @@ def test_missing_tpu_is_one_line():
     ) as error:
         distribution.strategy("tpu")
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_host_that_does_not_answer_is_the_lost_one(monkeypatch):
+    with socket.socket() as listening, socket.socket() as closed:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        closed.bind(("127.0.0.1", 0))
+        ours, alive, lost = (
+            f"127.0.0.1:{port}"
+            for port in (1, listening.getsockname()[1], closed.getsockname()[1])
+        )
+        monkeypatch.setenv(
+            "TF_CONFIG", tf_config({"worker": [ours, alive, lost]})
+        )
+        assert distribution.lost_host(ValueError("Cancelled")) == lost
+        monkeypatch.setenv("TF_CONFIG", tf_config({"worker": [ours, alive]}))
+        assert distribution.lost_host(ValueError("Cancelled")) == (
+            f"one of {alive}"
+        )
+        named = "remote target /job:worker/replica:0/task:1: Socket closed"
+        assert distribution.lost_host(ValueError(named)) == alive

@@ -97,6 +97,22 @@ def test_free_field_may_change(run, config, field):
     run.check(changed(config, field, "another"))
 
 
+@pytest.mark.parametrize("field", ["coefficient", "optimizer.decay_from"])
+def test_run_from_before_a_field_goes_on_with_its_default(run, config, field):
+    saved = run.saved_config()
+    *sections, key = field.split(".")
+    section = saved
+    for name in sections:
+        section = section[name]
+    default = section.pop(key)
+    run.config.write_text(json.dumps(saved))
+    run.check(config)
+    with pytest.raises(UserError, match=rf"{field} \(saved {default}, given 9"):
+        run.check(changed(config, field, 9))
+    run.prepare(config)
+    assert run.saved_config() == config.to_dict()
+
+
 def test_nothing_is_refused_without_a_checkpoint(tmp_path, config):
     run = workdir_lib.Workdir(tmp_path)
     run.check(config)
@@ -118,7 +134,7 @@ def test_unresolved_channels_are_the_saved_ones(tmp_path, config, channels):
         run.check(config)
 
 
-@pytest.mark.parametrize("content", [None, "", '{"seed": 0', "\0\0\0"])
+@pytest.mark.parametrize("content", [None, "", '{"seed": 0', "\0\0\0", "[0]"])
 def test_missing_or_damaged_config_is_named(run, config, content):
     run.config.unlink()
     if content is not None:
