@@ -1,4 +1,5 @@
 import ast
+import configparser
 import pathlib
 import subprocess
 import sys
@@ -97,6 +98,17 @@ def test_layers_networks_and_losses_run_on_any_backend(name):
 )
 def test_layers_and_the_gan_need_no_extra(name):
     assert packages_of(name) <= LIGHT
+
+
+def test_wheel_has_every_folder():
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    packages = settings["options"]["packages"].split()
+    folders = {
+        ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+        for path in PACKAGE.rglob("*.py")
+    }
+    assert {*packages} == folders | {"sngan_tf.configs"}
 
 
 def test_package_itself_imports_nothing():

@@ -1,4 +1,7 @@
-"""Generators and discriminators of the paper, by name."""
+"""Generators and discriminators of the paper, by name.
+
+Functional models on any Keras backend; nothing here trains them.
+"""
 
 import dataclasses
 import functools

@@ -10,7 +10,7 @@ from keras import layers
 from sngan_tf import SpectralNormalization
 
 # Steps that settle u on the kernels below.
-MANY = 200
+MANY = 60
 
 few_examples = hypothesis.settings(
     derandomize=True, deadline=None, max_examples=8

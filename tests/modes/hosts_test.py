@@ -12,9 +12,11 @@ import sys
 import time
 
 import pytest
+import small
 
 from configs import digits
 from sngan_tf import files
+from sngan_tf import networks
 from sngan_tf.modes.train import train
 from sngan_tf.runs import workdir as workdir_lib
 
@@ -54,7 +56,7 @@ class Hosts:
         fields = {**TINY, "updates": updates, "distribution": "multi_worker"}
         command = [
             sys.executable,
-            str(ROOT / "main.py"),
+            str(ROOT / "tests" / "small_main.py"),
             "--workdir=run",
             *(f"--config.{name}={value}" for name, value in fields.items()),
             *arguments,
@@ -64,6 +66,7 @@ class Hosts:
         for index in range(2):
             environment = {
                 **os.environ,
+                "PYTHONPATH": str(ROOT),
                 "SNGAN_TF_CACHE": str(folder / "cache"),
                 "TF_NUM_INTRAOP_THREADS": "1",
                 "TF_NUM_INTEROP_THREADS": "1",
@@ -112,7 +115,9 @@ class Hosts:
     def error(self, index):
         said = self.said(index)
         assert "Traceback" not in said
-        lines = [x for x in said.splitlines() if x.startswith("main.py: ")]
+        lines = [
+            x for x in said.splitlines() if x.startswith("small_main.py: ")
+        ]
         assert len(lines) == 1, said
         return lines[0]
 
@@ -129,7 +134,8 @@ def last_checkpoint(run):
     return max((int(path.stem.partition("-")[2]) for path in paths), default=0)
 
 
-def test_run_outlives_the_loss_of_a_worker_and_a_signal(tmp_path):
+@pytest.mark.slow
+def test_run_outlives_the_loss_of_a_worker_and_a_signal(tmp_path, monkeypatch):
     with Hosts(tmp_path, FOREVER, "--mode=train") as hosts:
         hosts.train_on()
         hosts.processes[1].kill()
@@ -162,6 +168,7 @@ def test_run_outlives_the_loss_of_a_worker_and_a_signal(tmp_path):
 
     # The first loss is that of the same weights, pictures and latents. Then
     # Adam divides gradients by themselves, rounding errors and all.
+    monkeypatch.setattr(networks, "build", small.build)
     one, other = (
         files.read_rows(workdir_lib.Workdir(path).train_log)
         for path in (hosts.run, alone(tmp_path / "alone"))

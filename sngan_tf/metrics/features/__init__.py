@@ -1,4 +1,7 @@
-"""Frozen networks whose features and logits the metrics are taken from."""
+"""Frozen networks whose features and logits the metrics are taken from.
+
+Pictures in, arrays out; nothing here knows what is made of them.
+"""
 
 from sngan_tf.metrics.features.classifier import load_classifier
 from sngan_tf.metrics.features.classifier import split_rows
