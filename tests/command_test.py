@@ -156,7 +156,10 @@ def test_fields_are_printed(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("missing", ["absl", "ml_collections", "PIL"])
+@pytest.mark.parametrize(
+    "missing",
+    ["absl", "ml_collections", pytest.param("PIL", marks=pytest.mark.slow)],
+)
 def test_missing_package_is_named_with_its_extra(tmp_path, missing):
     script = f"""
 import sys

@@ -18,6 +18,8 @@ from sngan_tf.layers.kernel_normalization import KernelNormalization
 from sngan_tf.modes import export
 from sngan_tf.runs import checkpoint
 
+pytestmark = pytest.mark.slow
+
 BATCH, CLASSES, LATENTS, SIZE = 4, 3, 6, 32
 TABLE = [*itertools.product(networks.NETWORKS, methods.METHODS)]
 # What is saved is the variables of every network and of every method.
@@ -105,7 +107,6 @@ def matrix(kernel, axes):
     return keras.ops.convert_to_numpy(power_iteration.as_matrix(kernel, axes))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("network", "method"), TABLE)
 def test_steps_change_what_they_should_and_nothing_else(network, method):
     gan = build(network, method)

@@ -28,6 +28,11 @@ tf.config.set_logical_device_configuration(
 )
 
 
+# What the imports have made stays, so it need not be looked through each time.
+gc.collect()
+gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def cleared():
     """Lets go of what the graphs of a file's tests hold."""
@@ -36,10 +41,11 @@ def cleared():
     # TensorFlow keeps every graph that has a function with a gradient of its
     # own, which the sum of gradients over replicas is in Keras's optimizers.
     gradients = tf_ops.gradient_registry._registry
-    for name in [*gradients]:
-        if name.startswith("CustomGradient-"):
-            del gradients[name]
-    gc.collect()
+    kept = [name for name in gradients if name.startswith("CustomGradient-")]
+    for name in kept:
+        del gradients[name]
+    if kept:
+        gc.collect()
 
 
 @pytest.fixture(autouse=True)

@@ -79,6 +79,7 @@ def saved(tmp_path_factory):
     return folder, np.array(outputs), np.array(models[1](inputs["latents"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "imports",
     ["import sngan_tf, keras", "import keras, sngan_tf"],

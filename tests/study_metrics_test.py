@@ -11,6 +11,8 @@ import pytest
 from sngan_tf import data
 from sngan_tf.metrics import features
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[1]
 
 

@@ -389,6 +389,7 @@ def test_bad_picture_is_named_when_it_is_needed(tmp_path):
     assert message in str(images.error)
 
 
+@pytest.mark.slow
 def test_bad_picture_ends_training_with_its_name(
     tiny_config, tmp_path, monkeypatch
 ):

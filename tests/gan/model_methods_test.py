@@ -124,6 +124,7 @@ def test_penalty_is_reported_beside_the_losses():
     assert logs["d_penalty"] == [0.0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["orthonormal", "weight_clipping"])
 def test_replicas_penalise_and_clip_as_one(two_replicas, method):
     def train(strategy):
@@ -209,6 +210,7 @@ def test_generator_step_uses_batch_statistics_it_does_not_keep(batch_norm_gan):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_batch_norm_trains_on_replicas(two_replicas):
     with two_replicas.scope():
         gan = GAN(
@@ -376,6 +378,7 @@ def test_auxiliary_classifier_learns_on_real_and_teaches_on_fake():
     )
 
 
+@pytest.mark.slow
 def test_saved_conditional_model_goes_on_where_it_stopped(tmp_path):
     gan = GAN(
         *networks.build(
@@ -407,6 +410,7 @@ def test_saved_conditional_model_goes_on_where_it_stopped(tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "loss"),
     [(m, loss) for m, row in methods.METHODS.items() for loss in row.losses],

@@ -61,6 +61,7 @@ def last_losses(config, precision, seed=0):
     return np.array(means[-1])
 
 
+@pytest.mark.slow
 def test_half_precision_ends_near_float32(digits_config):
     """As near as another seed, give or take.
 
@@ -112,6 +113,7 @@ def test_float16_alone_scales_its_losses(digits_config, precision, scaled):
         assert isinstance(optimizer, kind) == scaled
 
 
+@pytest.mark.slow
 def test_overflow_on_one_replica_is_one_on_all(two_replicas):
     with two_replicas.scope():
         latents, images = keras.Input((3,)), keras.Input((2, 2, 1))

@@ -137,6 +137,7 @@ def assert_close(one, two):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "synchronized"),
     [
@@ -162,6 +163,7 @@ def test_two_replicas_match_one_at_twice_the_batch(
             np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_replicas_draw_what_one_draws(two_replicas):
     with two_replicas.scope():
         gan = GAN(*build_small())

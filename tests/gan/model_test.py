@@ -162,6 +162,7 @@ def test_latents_are_a_function_of_seed_step_and_draw():
         assert not np.isclose(first, latents(*other)).any()
 
 
+@pytest.mark.slow
 def test_jit_compiled_step_matches_the_plain_one():
     def weights(jit_compile):
         keras.utils.set_random_seed(0)
@@ -235,6 +236,7 @@ def state_of(gan):
     )
 
 
+@pytest.mark.slow
 def test_executions_of_several_updates_are_those_of_one(updated_one_by_one):
     gan, logs = updated_one_by_one
     several = build_adam()
@@ -242,6 +244,7 @@ def test_executions_of_several_updates_are_those_of_one(updated_one_by_one):
     assert_equal(state_of(gan), state_of(several))
 
 
+@pytest.mark.slow
 def test_first_execution_ends_at_a_multiple_of_its_updates(updated_one_by_one):
     gan, _ = updated_one_by_one
     several = build_adam()
@@ -290,6 +293,7 @@ def test_call_returns_images_of_latents():
     )
 
 
+@pytest.mark.slow
 def test_saved_model_goes_on_where_it_stopped(tmp_path):
     gan = build(discriminator_steps=2, average_decay=0.5, seed=3)
     fit(gan, real_images(8), batch_size=8)

@@ -170,6 +170,7 @@ def test_fit_trains_kernel_and_u():
         assert not np.array_equal(old, new)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_file_passes_on_the_other_backend(backend):
     pytest.importorskip(backend, reason=f"{backend} is an optional backend")

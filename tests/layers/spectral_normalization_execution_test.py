@@ -58,6 +58,7 @@ def attention_model():
     return keras.Model(queries, outputs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_function_equals_eager(jit_compile, training):

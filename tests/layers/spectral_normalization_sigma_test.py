@@ -10,7 +10,7 @@ from keras import layers
 from sngan_tf import SpectralNormalization
 
 # Steps that settle u on the kernels below.
-MANY = 60
+MANY = 200
 
 few_examples = hypothesis.settings(
     derandomize=True, deadline=None, max_examples=8
@@ -121,7 +121,17 @@ def randomize(variables, seed=0, scale=1.0):
         variable.assign(scale * rng.normal(size=variable.shape))
 
 
-@pytest.fixture(params=CASES)
+SLOW = ("attention", "rnn", "lstm", "gru", "bidirectional")
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(
+            name, marks=[pytest.mark.slow] if name.endswith(SLOW) else []
+        )
+        for name in CASES
+    ]
+)
 def case(request):
     """A called wrapper of each kind, its inputs, and its output axes."""
     layer, input_shapes, output_axes = CASES[request.param]
@@ -190,6 +200,7 @@ def test_training_calls_approach_the_truth_from_below(shape, scale, seed):
         before = after
 
 
+@pytest.mark.slow
 @few_examples
 @hypothesis.given(shape=shapes, scale=scales, seed=seeds)
 def test_settled_layer_has_the_operator_norm_claimed(shape, scale, seed):

@@ -574,6 +574,7 @@ print(found[19] - found[4], model.count_params() * 4 / 2**20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not pathlib.Path("/proc/self/status").exists(),
     reason="resident memory is read from /proc",

@@ -56,6 +56,7 @@ def trained(tiny_config, tmp_path, shared):
     return trained_once(tiny_config, shared, "trained", tmp_path)
 
 
+@pytest.mark.slow
 def test_served_pictures_are_the_sampled_ones(trained, tmp_path):
     config, workdir, gan = trained
     grid_path = sample.sample(config, workdir)
@@ -116,6 +117,7 @@ def test_samples_are_a_function_of_the_seed(trained, add_best):
     assert sampler.labels(4) is None
 
 
+@pytest.mark.slow
 def test_best_checkpoint_is_sampled_and_exported_if_asked(trained, add_best):
     config, workdir, gan = trained
     last = sampler_lib.Sampler(gan.sampling_generator).many(3, 9)
@@ -205,6 +207,7 @@ def conditional(tiny_config, tmp_path, shared):
     return trained_once(tiny_config, shared, "conditional", tmp_path)
 
 
+@pytest.mark.slow
 def test_labels_go_from_the_data_to_the_served_pictures(conditional, tmp_path):
     config, workdir, gan = conditional
     assert workdir.saved_config()["data"]["num_classes"] == 10

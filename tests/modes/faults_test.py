@@ -83,6 +83,7 @@ def use_up_page(path):
         file.write("\n" * (-path.stat().st_size % 4096))
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_line_and_loses_nothing(
     config, small_disk, monkeypatch
 ):
@@ -116,6 +117,7 @@ def test_full_disk_is_one_line_and_loses_nothing(
     assert (run.samples / "step_00000005.png").exists()
 
 
+@pytest.mark.slow
 def test_scores_that_a_full_disk_cuts_short_are_made_later(
     config, small_disk, monkeypatch
 ):
@@ -161,6 +163,7 @@ def hold(run):
     )
 
 
+@pytest.mark.slow
 def test_workdir_is_that_of_one_live_process(config, run):
     config.updates = 2
     train_lib.train(config, run)
@@ -185,6 +188,7 @@ def test_workdir_is_that_of_one_live_process(config, run):
 # Clocks.
 
 
+@pytest.mark.slow
 def test_clock_may_jump(config, run, monkeypatch, capsys):
     now, jumps = time.time, itertools.cycle([0.0, 7200.0, -7200.0])
     monkeypatch.setattr(time, "time", lambda: now() + next(jumps))

@@ -1,6 +1,8 @@
 import pathlib
 import re
 
+import pytest
+
 from sngan_tf.modes import train as train_lib
 from sngan_tf.runs import records
 from sngan_tf.runs import workdir as workdir_lib
@@ -12,6 +14,7 @@ def resident():
     return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 
 
+@pytest.mark.slow
 def test_long_run_holds_no_more_memory(tiny_config, tmp_path, monkeypatch):
     held = []
     evaluate = records.Records.evaluate

@@ -182,6 +182,7 @@ def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
 # Pictures that are read again in each epoch.
 
 
+@pytest.mark.slow
 def test_streaming_run_goes_on_to_the_weights_of_one_in_memory(
     quick_config, tmp_path
 ):

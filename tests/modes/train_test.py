@@ -78,6 +78,7 @@ def test_writes_what_the_contract_names(tiny_config, workdir):
     ]
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_losses_norms_and_pictures(tiny_config, workdir):
     from tensorboard.backend.event_processing import event_accumulator
 
@@ -92,6 +93,7 @@ def test_tensorboard_holds_losses_norms_and_pictures(tiny_config, workdir):
     assert [event.step for event in events.Tensors("d_loss")] == [2, 4]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("discriminator_steps", [1, 2])
 def test_continued_run_equals_an_uninterrupted_one(
     tiny_config, tmp_path, discriminator_steps
@@ -109,6 +111,7 @@ def test_continued_run_equals_an_uninterrupted_one(
     assert [row["step"] for row in rows] == [2, 4]
 
 
+@pytest.mark.slow
 def test_finished_run_is_left_as_it_is(tiny_config, workdir):
     train(tiny_config, workdir)
     before = {p: p.stat().st_mtime_ns for p in workdir.checkpoints.iterdir()}
@@ -117,6 +120,7 @@ def test_finished_run_is_left_as_it_is(tiny_config, workdir):
     assert before == after
 
 
+@pytest.mark.slow
 def test_lost_updates_are_dropped_from_the_log(tiny_config, workdir):
     tiny_config.updates = 2
     train(tiny_config, workdir)
@@ -127,6 +131,7 @@ def test_lost_updates_are_dropped_from_the_log(tiny_config, workdir):
     assert [row["step"] for row in rows] == [2, 4]
 
 
+@pytest.mark.slow
 def test_corrupt_newest_checkpoint_falls_back(tiny_config, workdir, caplog):
     train(tiny_config, workdir)
     newest = workdir.checkpoints / "step-4.data-00000-of-00001"
@@ -137,6 +142,7 @@ def test_corrupt_newest_checkpoint_falls_back(tiny_config, workdir, caplog):
     assert int(gan.step.numpy()) == 6
 
 
+@pytest.mark.slow
 def test_changed_config_is_refused_and_named(tiny_config, workdir):
     train(tiny_config, workdir)
     saved = workdir.config.read_text()
@@ -149,6 +155,7 @@ def test_changed_config_is_refused_and_named(tiny_config, workdir):
     assert workdir.config.read_text() == saved
 
 
+@pytest.mark.slow
 def test_non_finite_loss_stops_with_its_name_and_step(tiny_config, workdir):
     tiny_config.updates = 50
     tiny_config.checkpoint_every = 50
@@ -158,6 +165,7 @@ def test_non_finite_loss_stops_with_its_name_and_step(tiny_config, workdir):
     assert not workdir.has_checkpoint()
 
 
+@pytest.mark.slow
 def test_non_finite_weights_are_never_saved(tiny_config, workdir):
     tiny_config.updates = 50
     tiny_config.checkpoint_every = 1
@@ -169,6 +177,7 @@ def test_non_finite_weights_are_never_saved(tiny_config, workdir):
         assert np.isfinite(weight.numpy()).all()
 
 
+@pytest.mark.slow
 def test_mirrored_strategy_trains(tiny_config, workdir):
     tiny_config.distribution = "mirrored"
     gan = train(tiny_config, workdir)
@@ -193,6 +202,7 @@ def test_bad_data_leaves_no_workdir(tiny_config, workdir):
     assert not workdir.path.exists()
 
 
+@pytest.mark.slow
 def test_folder_of_pictures_trains_without_labels(
     tiny_config, workdir, tmp_path, caplog
 ):
@@ -250,6 +260,7 @@ def test_generator_batch_must_be_shared_by_replicas(tiny_config, workdir):
         train(tiny_config, workdir)
 
 
+@pytest.mark.slow
 def test_updates_stay_where_the_rate_decays_to_them(tiny_config, workdir):
     tiny_config.optimizer.decay_from = 2
     train(tiny_config, workdir)
@@ -281,6 +292,7 @@ def score_by(monkeypatch, values, metric="frechet_classifier_distance", **also):
     return steps
 
 
+@pytest.mark.slow
 def test_scores_are_quick_ones_whatever_the_protocol(
     tiny_config, workdir, monkeypatch
 ):
@@ -308,6 +320,7 @@ def test_scores_are_quick_ones_whatever_the_protocol(
     assert [event.step for event in events.Tensors("other")] == steps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("best", "metric", "values", "step"),
     [
@@ -332,6 +345,7 @@ def test_best_checkpoint_is_that_of_the_best_score(
     assert int(gan.step.numpy()) == step
 
 
+@pytest.mark.slow
 def test_best_checkpoint_holds_the_weights_of_its_step(
     tiny_config, tmp_path, workdir, monkeypatch
 ):
@@ -347,6 +361,7 @@ def test_best_checkpoint_holds_the_weights_of_its_step(
         np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("later", "also", "step"),
     [
@@ -371,11 +386,13 @@ def test_best_checkpoint_outlives_a_restart(
     ]
 
 
+@pytest.mark.slow
 def test_unscored_run_has_no_best_checkpoint(tiny_config, workdir):
     train(tiny_config, workdir)
     assert not workdir.best.exists()
 
 
+@pytest.mark.slow
 def test_missing_inception_is_found_before_anything_is_written(
     tiny_config, workdir
 ):
@@ -390,6 +407,7 @@ def test_missing_inception_is_found_before_anything_is_written(
     assert workdir.has_checkpoint()
 
 
+@pytest.mark.slow
 def test_scoring_leaves_training_as_it_is(tiny_config, tmp_path, monkeypatch):
     """Neither a classifier trained first nor a cached one is in the way."""
     monkeypatch.setenv("SNGAN_TF_CACHE", str(tmp_path / "cache"))
@@ -404,6 +422,7 @@ def test_scoring_leaves_training_as_it_is(tiny_config, tmp_path, monkeypatch):
             np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
+@pytest.mark.slow
 def test_executions_of_several_updates_keep_the_same_records(
     tiny_config, tmp_path
 ):

@@ -49,6 +49,7 @@ def test_parameters_are_those_of_the_paper(
     assert generator in (None, made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "maps"),
     [

@@ -292,6 +292,7 @@ def test_tensorflow_finds_the_newest(gan, tmp_path):
     assert tf.train.latest_checkpoint(tmp_path) == f"{tmp_path}/step-10"
 
 
+@pytest.mark.slow
 def test_flipped_bit_is_seen_or_changes_nothing(gan, tmp_path):
     save(gan, tmp_path, 1, 2)
     random = np.random.default_rng(0)

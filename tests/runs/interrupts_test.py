@@ -188,6 +188,7 @@ def at_update(monkeypatch, update, function):
     )
 
 
+@pytest.mark.slow
 def test_stopped_run_goes_on_to_the_same_weights(
     config, run, tmp_path, monkeypatch
 ):
@@ -207,6 +208,7 @@ def test_stopped_run_goes_on_to_the_same_weights(
     assert steps == [2, 4]
 
 
+@pytest.mark.slow
 def test_second_signal_stops_a_run_at_once(config, run, monkeypatch):
     def send_two():
         send(signal.SIGTERM)
@@ -218,6 +220,7 @@ def test_second_signal_stops_a_run_at_once(config, run, monkeypatch):
     assert not run.has_checkpoint()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [False, True], ids=["in it", "before"])
 def test_signal_stops_scoring_and_the_scores_are_made_later(
     config, run, monkeypatch, before

@@ -72,6 +72,7 @@ def fits(monkeypatch):
     return calls
 
 
+@pytest.mark.slow
 def test_classifier_tells_separable_classes_apart(trained):
     network, _ = trained
     assert network.accuracy > 0.95
@@ -255,6 +256,7 @@ def test_one_update_is_enough(fits):
     assert options["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_a_bar_shows_whole_epochs_of_training(tmp_path, capsys):
     """80 pictures of 100 are two batches."""
     given = pictures(100)

@@ -128,6 +128,7 @@ def unreachable(monkeypatch):
     monkeypatch.setattr(tensorflow_hub, "resolve", resolve)
 
 
+@pytest.mark.slow
 def test_features_and_logits_match_numpy(saved):
     network = features.load_inception(str(saved))
     images = pictures(66)
