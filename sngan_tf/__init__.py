@@ -50,11 +50,15 @@ class _AfterKeras:
         if name != "keras":
             return None
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        finally:
+            sys.meta_path.insert(0, self)
         if spec is not None:
             execute = spec.loader.exec_module
 
             def execute_and_register(module):
+                sys.meta_path.remove(self)
                 execute(module)
                 _register(module)
 

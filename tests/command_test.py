@@ -1,21 +1,19 @@
 """The command as a user types it, each case in a process of its own."""
 
 import json
-import multiprocessing
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import sys
 import time
 
+import forked
 import pytest
 
 from sngan_tf import command
 from sngan_tf.runs import fields
 
-SMALL = "tests/small_main.py"
 OUTPUTS = ("stdout", "stderr")
 ROOT = pathlib.Path(__file__).parents[1]
 TINY = (
@@ -33,60 +31,40 @@ TINY = (
 )
 
 
-def start(tmp_path, *arguments, script="main.py"):
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "SNGAN_TF_CACHE": str(tmp_path / "cache"),
-    }
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / script), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+def run(tmp_path, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *arguments],
+        capture_output=True,
         text=True,
         cwd=tmp_path,
-        env=environment,
+        env={**os.environ, "SNGAN_TF_CACHE": str(tmp_path / "cache")},
     )
 
 
-def finish(process):
+def start_forked(tmp_path, *arguments, **kwargs):
+    outputs = [tmp_path.parent / name for name in OUTPUTS]
+    for path in outputs:
+        path.unlink(missing_ok=True)
+    environment = {"SNGAN_TF_CACHE": str(tmp_path / "cache")}
+    return forked.start(tmp_path, arguments, *outputs, environment, **kwargs)
+
+
+def finish(process, tmp_path):
     """Returns what `subprocess.run` does."""
-    stdout, stderr = process.communicate()
-    return subprocess.CompletedProcess(
-        process.args, process.returncode, stdout, stderr
-    )
-
-
-def run(tmp_path, *arguments, **kwargs):
-    return finish(start(tmp_path, *arguments, **kwargs))
-
-
-def run_forked(tmp_path, *arguments):
-    """Runs the command in a process that has imported everything already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sngan_tf.modes.train"])
-    process = context.Process(target=_command, args=(tmp_path, arguments))
-    process.start()
     process.join()
     said = [(tmp_path.parent / name).read_text() for name in OUTPUTS]
-    return subprocess.CompletedProcess(arguments, process.exitcode, *said)
+    return subprocess.CompletedProcess((), process.exitcode, *said)
 
 
-def _command(folder, arguments):
-    for descriptor, name in enumerate(OUTPUTS, start=1):
-        with (folder.parent / name).open("w") as file:
-            os.dup2(file.fileno(), descriptor)
-    os.chdir(folder)
-    os.environ["SNGAN_TF_CACHE"] = str(folder / "cache")
-    sys.argv = ["main.py", *arguments]
-    command.run()
+def run_forked(tmp_path, *arguments, **kwargs):
+    return finish(start_forked(tmp_path, *arguments, **kwargs), tmp_path)
 
 
 def error_of(process):
     """Returns the one line a failed command says."""
     lines = process.stderr.strip().splitlines()
     assert "Traceback" not in process.stderr
-    ours = [line for line in lines if re.match(r"(small_)?main\.py: ", line)]
+    ours = [line for line in lines if line.startswith("main.py: ")]
     assert ours == lines[-1:]
     return ours[0]
 
@@ -246,20 +224,20 @@ def test_user_error_is_one_line(tmp_path, arguments, message):
 def test_terminated_run_is_saved_and_goes_on(tmp_path):
     arguments = ["--mode=train", "--workdir=run", *TINY]
     checkpoints = tmp_path / "run" / "checkpoints"
-    process = start(
+    process = start_forked(
         tmp_path,
         *arguments,
         "--config.updates=1000000",
         "--config.sample_every=0",
-        script=SMALL,
+        small_networks=True,
     )
     deadline = time.monotonic() + 300
     while not list(checkpoints.glob("*.index")):
-        assert process.poll() is None, process.communicate()
+        assert process.is_alive(), finish(process, tmp_path)
         assert time.monotonic() < deadline, process.kill()
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    process = finish(process)
+    process.terminate()
+    process = finish(process, tmp_path)
     assert process.returncode == 128 + signal.SIGTERM
     message = error_of(process)
     reached = max(
@@ -269,8 +247,11 @@ def test_terminated_run_is_saved_and_goes_on(tmp_path):
     assert message.endswith(
         f"SIGTERM: saved after update {reached}; run again to go on"
     )
-    process = run(
-        tmp_path, *arguments, f"--config.updates={reached + 2}", script=SMALL
+    process = run_forked(
+        tmp_path,
+        *arguments,
+        f"--config.updates={reached + 2}",
+        small_networks=True,
     )
     assert process.returncode == 0, process.stderr
     assert (checkpoints / f"step-{reached + 2}.index").is_file()

@@ -82,7 +82,13 @@ def saved(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "imports",
-    ["import sngan_tf, keras", "import keras, sngan_tf"],
+    [
+        # Others look for Keras before they import it.
+        "import importlib.util, sngan_tf\n"
+        "assert importlib.util.find_spec('keras')\n"
+        "import keras",
+        "import keras, sngan_tf",
+    ],
     ids=["before_keras", "after_keras"],
 )
 def test_import_of_the_package_is_enough(saved, imports):

@@ -1,9 +1,9 @@
 """The whole step lowers to XLA, with static shapes and without the host."""
 
-import multiprocessing
 import re
 from concurrent import futures
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -95,10 +95,8 @@ PAIRS = (
 @pytest.fixture(scope="module")
 def elsewhere():
     """Runs functions in other processes, as XLA keeps all it has lowered."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["sngan_tf.modes.train"])
     with futures.ProcessPoolExecutor(
-        1, mp_context=context, max_tasks_per_child=6
+        1, mp_context=forked.context(), max_tasks_per_child=6
     ) as pool:
         yield lambda *args, **kwargs: pool.submit(*args, **kwargs).result()
 

@@ -9,8 +9,10 @@ from keras import layers
 
 from sngan_tf import SpectralNormalization
 
-# Steps that settle u on the kernels below.
-MANY = 200
+# Steps that settle u on any kernel below, and on those whose two largest
+# singular values are well apart.
+MANY, FEW = 200, 60
+CLOSE = ("transpose_3d",)
 
 few_examples = hypothesis.settings(
     derandomize=True, deadline=None, max_examples=8
@@ -137,7 +139,8 @@ def case(request):
     layer, input_shapes, output_axes = CASES[request.param]
     layer = type(layer).from_config(layer.get_config())
     inputs = [np.ones(shape, "float32") for shape in input_shapes]
-    wrapper = SpectralNormalization(layer, power_iterations=MANY)
+    steps = MANY if request.param in CLOSE else FEW
+    wrapper = SpectralNormalization(layer, power_iterations=steps)
     wrapper(*inputs)
     return wrapper, inputs, output_axes
 

@@ -54,7 +54,14 @@ MODELS = {
 }
 
 
-@pytest.fixture(params=MODELS, ids=lambda function: function.__name__)
+@pytest.fixture(
+    params=[
+        convolutions,
+        shared_and_attended,
+        pytest.param(model_in_model, marks=pytest.mark.slow),
+    ],
+    ids=lambda function: function.__name__,
+)
 def model_and_inputs(request):
     """A model that no initializer would give: every weight has moved."""
     model = request.param()

@@ -19,6 +19,8 @@ from sngan_tf.modes import train
 from sngan_tf.runs import build
 from sngan_tf.runs import workdir as workdir_lib
 
+pytestmark = pytest.mark.slow
+
 CLASSIFIER = [
     "classifier_score",
     "frechet_classifier_distance",
@@ -97,7 +99,6 @@ def names_at(rows, step):
 # The scorer of a config.
 
 
-@pytest.mark.slow
 def test_classifier_is_that_of_the_training_set(tiny_config):
     pictures = build.pictures(tiny_config)
     scorer = build.scorer(tiny_config, pictures, "quick")
@@ -271,7 +272,6 @@ def expected_rows(config, workdir, step, which):
     return scorer.generated(sampler, step)
 
 
-@pytest.mark.slow
 def test_last_then_best_then_real_are_recorded_once(
     tiny_config, trained, add_best
 ):
@@ -301,7 +301,6 @@ def test_last_then_best_then_real_are_recorded_once(
     assert real < min(values[2, distance], values[4, distance])
 
 
-@pytest.mark.slow
 def test_best_is_always_scored_beside_the_last(tiny_config, trained, add_best):
     """Whichever of them samples and exports are of."""
     add_best(tiny_config, trained, 2)
@@ -311,7 +310,6 @@ def test_best_is_always_scored_beside_the_last(tiny_config, trained, add_best):
     assert {row["step"] for row in rows} == {2, 4}
 
 
-@pytest.mark.slow
 def test_best_that_is_the_last_is_scored_once(tiny_config, trained, add_best):
     add_best(tiny_config, trained, 4)
     rows = evaluate.evaluate(tiny_config, trained)
@@ -330,7 +328,6 @@ def test_run_without_a_best_is_scored(tiny_config, trained, caplog):
     assert "best" not in caplog.text
 
 
-@pytest.mark.slow
 def test_damaged_best_is_passed_over(tiny_config, trained, caplog, add_best):
     add_best(tiny_config, trained, 2)
     path = trained.best / "step-2.data-00000-of-00001"
@@ -343,7 +340,6 @@ def test_damaged_best_is_passed_over(tiny_config, trained, caplog, add_best):
     ]
 
 
-@pytest.mark.slow
 def test_other_protocols_are_recorded_beside_each_other(tiny_config, trained):
     first = evaluate.evaluate(tiny_config, trained)
     tiny_config.evaluation.samples = 40
@@ -351,7 +347,6 @@ def test_other_protocols_are_recorded_beside_each_other(tiny_config, trained):
     assert files.read_rows(trained.scores) == first + second
 
 
-@pytest.mark.slow
 def test_scores_by_inception_bear_its_name(tiny_config, trained, inception):
     tiny_config.evaluation.features = "inception"
     tiny_config.evaluation.inception = str(inception)
@@ -363,7 +358,6 @@ def test_scores_by_inception_bear_its_name(tiny_config, trained, inception):
     assert all("classifier" not in row["metric"] for row in rows)
 
 
-@pytest.mark.slow
 def test_evaluation_changes_no_weight_and_no_checkpoint(
     tiny_config, trained, add_best
 ):
@@ -388,7 +382,6 @@ def test_evaluation_changes_no_weight_and_no_checkpoint(
     }
 
 
-@pytest.mark.slow
 def test_data_without_labels_is_not_scored(
     tiny_config, workdir, tmp_path, caplog
 ):
@@ -400,7 +393,6 @@ def test_data_without_labels_is_not_scored(
     assert not workdir.scores.exists()
 
 
-@pytest.mark.slow
 def test_conditional_scores_have_the_distance_within_classes(
     tiny_config, workdir
 ):

@@ -2,15 +2,12 @@
 
 import contextlib
 import json
-import os
-import pathlib
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 
+import forked
 import pytest
 import small
 
@@ -20,7 +17,6 @@ from sngan_tf import networks
 from sngan_tf.modes.train import train
 from sngan_tf.runs import workdir as workdir_lib
 
-ROOT = pathlib.Path(__file__).parents[2]
 TINY = {
     "data.image_size": 8,
     "data.batch_size": 8,
@@ -54,9 +50,7 @@ class Hosts:
         self.folder = folder
         self.run = folder / "run"
         fields = {**TINY, "updates": updates, "distribution": "multi_worker"}
-        command = [
-            sys.executable,
-            str(ROOT / "tests" / "small_main.py"),
+        flags = [
             "--workdir=run",
             *(f"--config.{name}={value}" for name, value in fields.items()),
             *arguments,
@@ -64,29 +58,21 @@ class Hosts:
         self.addresses = free_addresses()
         self.processes = []
         for index in range(2):
+            task = {"type": "worker", "index": index}
+            cluster = {"worker": self.addresses}
             environment = {
-                **os.environ,
-                "PYTHONPATH": str(ROOT),
                 "SNGAN_TF_CACHE": str(folder / "cache"),
                 "TF_NUM_INTRAOP_THREADS": "1",
                 "TF_NUM_INTEROP_THREADS": "1",
-                "TF_CONFIG": json.dumps(
-                    {
-                        "cluster": {"worker": self.addresses},
-                        "task": {"type": "worker", "index": index},
-                    }
-                ),
+                "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
             }
-            with self._said(index).open("w") as said:
-                self.processes.append(
-                    subprocess.Popen(
-                        command,
-                        cwd=folder,
-                        env=environment,
-                        stdout=said,
-                        stderr=subprocess.STDOUT,
-                    )
+            said = self._said(index)
+            said.unlink(missing_ok=True)
+            self.processes.append(
+                forked.start(
+                    folder, flags, said, said, environment, small_networks=True
                 )
+            )
 
     def __enter__(self):
         return self
@@ -94,20 +80,22 @@ class Hosts:
     def __exit__(self, *error):
         for process in self.processes:
             process.kill()
-            process.wait()
+            process.join()
 
     def train_on(self):
         """Waits until there is a checkpoint that was not there before."""
         before, began = last_checkpoint(self.run), time.monotonic()
         while last_checkpoint(self.run) <= before:
             for index, process in enumerate(self.processes):
-                assert process.poll() is None, self.said(index)
+                assert process.is_alive(), self.said(index)
             assert time.monotonic() - began < TO_START, self.said(0)
             time.sleep(0.05)
 
     def ends(self, timeout=TO_END):
         """Returns the exit codes."""
-        return [process.wait(timeout) for process in self.processes]
+        for process in self.processes:
+            process.join(timeout)
+        return [process.exitcode for process in self.processes]
 
     def said(self, index):
         return self._said(index).read_text().replace("\r", "\n")
@@ -115,9 +103,7 @@ class Hosts:
     def error(self, index):
         said = self.said(index)
         assert "Traceback" not in said
-        lines = [
-            x for x in said.splitlines() if x.startswith("small_main.py: ")
-        ]
+        lines = [x for x in said.splitlines() if x.startswith("main.py: ")]
         assert len(lines) == 1, said
         return lines[0]
 

@@ -1,11 +1,11 @@
 """Runs that are killed and go on, against one that never was."""
 
-import multiprocessing
 import os
 import pathlib
 import signal
 import threading
 
+import forked
 import ml_collections
 import numpy as np
 import pytest
@@ -100,9 +100,8 @@ def train_until_killed(config, path, moment, count):
 @pytest.fixture(scope="module")
 def process():
     """Returns a function that trains in a new process: its exit code."""
-    context = multiprocessing.get_context("forkserver")
     # TensorFlow is imported once, for all of them.
-    context.set_forkserver_preload(["sngan_tf.modes.train"])
+    context = forked.context()
 
     def train(config, path, moment=None, count=0):
         process = context.Process(
@@ -133,6 +132,7 @@ def rows_of(path):
     return rows
 
 
+@pytest.mark.slow
 def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
     config = quick_config
     config.deterministic = True

@@ -22,6 +22,7 @@ def trainable_parameters(*args, **kwargs):
     return counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "num_classes", "generator", "discriminator"),
     [
