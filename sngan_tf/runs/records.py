@@ -16,7 +16,15 @@ _EVOLUTION_ROWS = 8
 
 
 class Records:
-    """Writes what is kept of a run: log, TensorBoard, grids and scores."""
+    """Writes what is kept of a run: log, TensorBoard, grids and scores.
+
+    Args:
+        config: A checked config, resolved.
+        workdir: `workdir.Workdir`, prepared.
+        gan: The `GAN` that is trained.
+        scorer: `metrics.scorer.Scorer`, or None to score nothing.
+        interrupts: `interrupts.Interrupts`, entered; a signal ends a scoring.
+    """
 
     def __init__(self, config, workdir, gan, scorer, interrupts):
         self._interrupts = interrupts
@@ -38,6 +46,7 @@ class Records:
         return self._config.data.batch_size * self._config.discriminator_steps
 
     def close(self):
+        """Ends the progress bar's line."""
         self._bar.close()
 
     def callbacks(self, save):
@@ -58,6 +67,7 @@ class Records:
         ]
 
     def log(self, row):
+        """Writes a row of `TrainingLog`, with the kernels' spectral norms."""
         norms = spectral_norms(self._gan.discriminator)
         files.append_row(
             self._workdir.train_log, {**row, "spectral_norms": norms}
@@ -69,7 +79,7 @@ class Records:
                 tf.summary.scalar(f"spectral_norm/{name}", value)
 
     def grid(self, step):
-        """The same latents at every step, so that one sees them evolve."""
+        """Writes a grid, of the same latents at every step."""
         sampling = self._config.sampling
         images = self._sampler.many(
             sampling.seed, sampling.count, sampling.label
@@ -80,6 +90,7 @@ class Records:
             tf.summary.image("samples", grid[np.newaxis])
 
     def evaluate(self, step):
+        """Writes scores, and keeps the checkpoint that is best by them."""
         if self._scorer is None:
             return
         try:

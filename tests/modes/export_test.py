@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 
 from sngan_tf import images as images_lib
@@ -106,17 +105,6 @@ def test_export_replaces_an_older_one_whole(trained):
     assert [p.name for p in workdir.generator.parent.iterdir()] == ["generator"]
 
 
-def test_samples_are_a_function_of_the_seed(trained, add_best):
-    config, workdir, _ = trained
-    # Of larger kernels, so that the pictures differ.
-    sampler = sampler_lib.Sampler(
-        add_best(config, workdir, 2).sampling_generator
-    )
-    np.testing.assert_array_equal(sampler.many(1, 6)[:4], sampler.many(1, 4))
-    assert not np.array_equal(sampler.many(1, 4), sampler.many(2, 4))
-    assert sampler.labels(4) is None
-
-
 @pytest.mark.slow
 def test_best_checkpoint_is_sampled_and_exported_if_asked(trained, add_best):
     config, workdir, gan = trained
@@ -144,18 +132,6 @@ def test_best_checkpoint_that_is_not_there_is_an_error(trained, verb):
     message = f"no checkpoint in {workdir.best};.*with `evaluate_every` set$"
     with pytest.raises(UserError, match=message):
         verb(config, workdir)
-
-
-def test_batches_are_the_parts_of_all_pictures(trained, monkeypatch):
-    _, _, gan = trained
-    sampler = sampler_lib.Sampler(gan.sampling_generator)
-    whole = sampler.many(1, 10)
-    monkeypatch.setattr(sampler_lib, "_BATCH_SIZE", 4)
-    parts = [*sampler.batches(1, 10)]
-    assert [len(part) for part in parts] == [4, 4, 2]
-    np.testing.assert_allclose(
-        np.concatenate(parts).astype(int), whole.astype(int), atol=1
-    )
 
 
 @pytest.mark.parametrize(
@@ -232,36 +208,6 @@ def test_labels_go_from_the_data_to_the_served_pictures(conditional, tmp_path):
     np.testing.assert_allclose(
         out["served"].astype(int), in_memory.numpy().astype(int), atol=1
     )
-
-
-def test_samples_are_of_all_classes_in_turn_or_of_one():
-    generator, _ = small.build(
-        "acgan_resnet", (8, 8, 1), 4, 1.0, num_classes=10
-    )
-    # Batch norm that tells classes apart.
-    beta = generator.get_layer("bn").beta
-    beta.assign(np.random.default_rng(0).normal(size=beta.shape))
-    sampler = sampler_lib.Sampler(generator, 10)
-    in_turn = sampler.many(3, 12)
-    labels = sampler.labels(12)
-    assert labels.dtype == np.int32
-    assert labels.tolist() == [*range(10), 0, 1]
-    latents = sampler._inputs(3, 12)[0]
-    of_class = {
-        label: images_lib.to_uint8(
-            generator([latents, tf.fill((12,), label)], training=False)
-        ).numpy()
-        for label in range(10)
-    }
-    for i, image in enumerate(in_turn):
-        np.testing.assert_allclose(
-            image.astype(int), of_class[i % 10][i].astype(int), atol=1
-        )
-    sevens = sampler.many(3, 12, label=7)
-    np.testing.assert_allclose(
-        sevens.astype(int), of_class[7].astype(int), atol=1
-    )
-    assert np.abs(sevens.astype(int) - in_turn.astype(int)).max() > 1
 
 
 def test_label_beyond_the_classes_is_refused(conditional):
