@@ -19,12 +19,17 @@ _TF_CONFIG = "TF_CONFIG"
 _TIMEOUT = 10  # Seconds that a host may take to answer.
 
 
+def is_name(name):
+    """Returns whether there is a strategy of that name."""
+    return name in NAMES or name.startswith(_TPU)
+
+
 def check(name):
     """Raises a ValueError unless there is a strategy of that name.
 
     That of several hosts needs a `TF_CONFIG` that names them.
     """
-    if name not in NAMES and not name.startswith(_TPU):
+    if not is_name(name):
         raise ValueError(
             f"`distribution` must be one of {', '.join(NAMES)}, or "
             f"{_TPU}NAME. Received: distribution={name}"

@@ -72,6 +72,16 @@ def _key_of(module, attribute):
     )
 
 
+def _strategy():
+    def module():
+        return importlib.import_module("sngan_tf.runs.distribution")
+
+    return Rule(
+        lambda: f"one of {', '.join(module().NAMES)} or tpu:NAME",
+        lambda value: module().is_name(value),
+    )
+
+
 _BOOL = Rule("True or False", lambda value: isinstance(value, bool))
 _TEXT = Rule("text", lambda value: isinstance(value, str))
 _SEED = Rule("in [0, 2^31)", lambda value: 0 <= value < 2**31)
@@ -94,7 +104,7 @@ FIELDS = (
     Field(
         "distribution",
         "auto",
-        _TEXT,
+        _strategy(),
         "auto: what the machine has; or one_device, mirrored (GPUs of a host), "
         "multi_worker (hosts of TF_CONFIG), tpu or tpu:NAME.",
         free=True,
@@ -480,7 +490,7 @@ def table():
 def _holds(rule, value):
     try:
         return rule.holds(value)
-    except TypeError:  # A value of a kind that doesn't compare.
+    except (AttributeError, TypeError):  # A value of another kind.
         return False
 
 
