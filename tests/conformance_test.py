@@ -1,9 +1,8 @@
-"""Every network with every method, at a small width."""
-
-import itertools
+"""Every network and every method, at a small width."""
 
 import keras
 import numpy as np
+import pairs
 import pytest
 import tensorflow as tf
 
@@ -21,11 +20,10 @@ from sngan_tf.runs import checkpoint
 pytestmark = pytest.mark.slow
 
 BATCH, CLASSES, LATENTS, SIZE = 4, 3, 6, 32
-TABLE = [*itertools.product(networks.NETWORKS, methods.METHODS)]
 # What is saved is the variables of every network and of every method.
 VARIABLES = [
     *((network, "wgan_gp_spectral_norm") for network in networks.NETWORKS),
-    *(("cnn", method) for method in methods.METHODS),
+    *pairs.METHODS,
 ]
 
 
@@ -107,7 +105,7 @@ def matrix(kernel, axes):
     return keras.ops.convert_to_numpy(power_iteration.as_matrix(kernel, axes))
 
 
-@pytest.mark.parametrize(("network", "method"), TABLE)
+@pytest.mark.parametrize(("network", "method"), pairs.ALL)
 def test_steps_change_what_they_should_and_nothing_else(network, method):
     gan = build(network, method)
     images, labels = batch()
@@ -173,7 +171,7 @@ def test_saved_and_restored(network, method, tmp_path):
 
 
 # No method changes a generator.
-@pytest.mark.parametrize("network", networks.NETWORKS)
+@pytest.mark.parametrize("network", pairs.KINDS)
 def test_exported(network, tmp_path):
     gan = step(build(network, "none"))
     export.save(gan.generator, tmp_path / "generator", gan.num_classes)
@@ -211,7 +209,7 @@ def test_spectral_norm_is_the_bound(network):
     assert norms == pytest.approx([1.0] * len(norms), abs=1e-3)
 
 
-@pytest.mark.parametrize("network", networks.NETWORKS)
+@pytest.mark.parametrize("network", pairs.KINDS)
 def test_weight_norm_makes_squared_singular_values_sum_to_d_out(network):
     gan = step(build(network, "weight_norm"))
     for layer, w in matrices(gan.discriminator):
@@ -219,7 +217,7 @@ def test_weight_norm_makes_squared_singular_values_sum_to_d_out(network):
         assert (singular_values**2).sum() == pytest.approx(len(w)), layer.name
 
 
-@pytest.mark.parametrize("network", networks.NETWORKS)
+@pytest.mark.parametrize("network", pairs.KINDS)
 def test_frobenius_norm_makes_them_sum_to_1(network):
     gan = step(build(network, "frobenius_norm"))
     for layer, w in matrices(gan.discriminator):
@@ -227,7 +225,7 @@ def test_frobenius_norm_makes_them_sum_to_1(network):
         assert (singular_values**2).sum() == pytest.approx(1.0), layer.name
 
 
-@pytest.mark.parametrize("network", networks.NETWORKS)
+@pytest.mark.parametrize("network", pairs.KINDS)
 def test_clipping_bounds_convolutions(network):
     gan = step(build(network, "weight_clipping"))
     largest = {True: 0.0, False: 0.0}
@@ -238,7 +236,7 @@ def test_clipping_bounds_convolutions(network):
     assert largest[False] > 0.01
 
 
-@pytest.mark.parametrize("network", networks.NETWORKS)
+@pytest.mark.parametrize("network", pairs.KINDS)
 def test_orthonormal_init_has_no_penalty(network):
     gan = build(network, "orthonormal")
     penalties = gan.discriminator.losses
@@ -253,7 +251,7 @@ def test_orthonormal_init_has_no_penalty(network):
     )
 
 
-@pytest.mark.parametrize("network", networks.NETWORKS)
+@pytest.mark.parametrize("network", pairs.KINDS)
 @pytest.mark.parametrize("method", ["spectral_norm", "frobenius_norm"])
 def test_learned_scale_starts_as_the_plain_layer(network, method):
     keras.utils.set_random_seed(1)

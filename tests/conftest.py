@@ -5,6 +5,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# TensorFlow turns it on by itself only on some processors.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import keras
@@ -37,7 +39,7 @@ gc.freeze()
 def cleared():
     """Lets go of what the graphs of a file's tests hold."""
     yield
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     # TensorFlow keeps every graph that has a function with a gradient of its
     # own, which the sum of gradients over replicas is in Keras's optimizers.
     gradients = tf_ops.gradient_registry._registry

@@ -35,12 +35,15 @@ def build(
         x = ConditionalBatchNormalization(num_classes, name="bn")(x, labels)
     else:
         x = layers.BatchNormalization(name="bn")(x)
-    x = layers.Conv2DTranspose(channels, 4, 2, "same", activation="tanh")(x)
+    x = layers.Conv2DTranspose(
+        channels, 4, 2, "same", activation="tanh", name="images"
+    )(x)
     generator = keras.Model(inputs, x)
 
     inputs = images = keras.Input(image_shape)
     y = method.wrap(layers.Conv2D(4, 4, 2, "same", name="conv_1"))(images)
-    y = layers.Flatten()(layers.LeakyReLU(0.1)(y))
+    y = layers.LeakyReLU(0.1)(method.normalize(y, "norm_1"))
+    y = layers.Flatten()(y)
     logits = method.wrap(layers.Dense(1, name="dense"))(y)
     if name == "acgan_resnet":
         logits = [logits, method.wrap(layers.Dense(num_classes))(y)]

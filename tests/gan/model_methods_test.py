@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 from keras import layers
 
@@ -130,11 +131,11 @@ def test_replicas_penalise_and_clip_as_one(two_replicas, method):
     def train(strategy):
         with strategy.scope():
             keras.utils.set_random_seed(0)
-            generator, discriminator = networks.build(
-                "cnn", (8, 8, 1), latent_dim=4, width=1 / 32, method=method
+            generator, discriminator = small.build(
+                "cnn", (8, 8, 1), 4, 1.0, method
             )
             # Constant pictures, as the latents differ between replicas.
-            kernel = generator.get_layer("conv").kernel
+            kernel = generator.get_layer("images").kernel
             kernel.assign(np.zeros(kernel.shape))
             gan = GAN(generator, discriminator)
             gan.compile(
@@ -213,15 +214,7 @@ def test_generator_step_uses_batch_statistics_it_does_not_keep(batch_norm_gan):
 @pytest.mark.slow
 def test_batch_norm_trains_on_replicas(two_replicas):
     with two_replicas.scope():
-        gan = GAN(
-            *networks.build(
-                "cnn",
-                (8, 8, 1),
-                latent_dim=4,
-                width=1 / 32,
-                method="batch_norm",
-            )
-        )
+        gan = GAN(*small.build("cnn", (8, 8, 1), 4, 1.0, "batch_norm"))
         gan.compile(
             generator_optimizer=keras.optimizers.SGD(RATE),
             discriminator_optimizer=keras.optimizers.SGD(RATE),
@@ -418,9 +411,7 @@ def test_saved_conditional_model_goes_on_where_it_stopped(tmp_path):
 def test_method_trains_on_each_of_its_losses(method, loss):
     row = methods.get(method)
     gan = build(
-        *networks.build(
-            "cnn", (8, 8, 1), latent_dim=LATENTS, width=1 / 32, method=method
-        ),
+        *small.build("cnn", (8, 8, 1), LATENTS, 1.0, method),
         loss=loss,
         gradient_penalty=row.coefficient if row.gradient_penalty else 0.0,
     )

@@ -5,6 +5,7 @@ import functools
 import keras
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 from keras import layers
 
@@ -20,7 +21,7 @@ BATCH, LATENTS, CLASSES, UPDATES = 8, 4, 3, 10
 
 
 def build_cnn():
-    return networks.build("cnn", (8, 8, 1), latent_dim=LATENTS, width=1 / 32)
+    return small.build("cnn", (8, 8, 1), LATENTS, 1.0)
 
 
 def build_small(method="spectral_norm", conditional=False):

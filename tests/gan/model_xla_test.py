@@ -6,7 +6,9 @@ from concurrent import futures
 import forked
 import keras
 import numpy as np
+import pairs
 import pytest
+import small
 import tensorflow as tf
 from keras import layers
 
@@ -35,11 +37,11 @@ def small_generator(shape, num_classes):
     return keras.Model(inputs, x)
 
 
-def lowered(network, method, whole=False):
+def lowered(network, method, whole=False, build=networks.build):
     """Returns the HLO of a step, as text."""
     method, shape = methods.get(method), shape_of(network)
     num_classes = CLASSES if networks.NETWORKS[network].conditional else None
-    generator, discriminator = networks.build(
+    generator, discriminator = build(
         network,
         shape,
         latent_dim=LATENTS,
@@ -76,22 +78,6 @@ def assert_static_and_on_the_device(hlo):
     assert not HOST_OPERATIONS.search(hlo)
 
 
-# What a method brings lowers with the smallest network, and every network with
-# one method below. These pairs are what is in neither: penalties, norms and
-# normalised embeddings where labels, residual blocks and poolings are.
-PAIRS = (
-    *(("cnn", method) for method in methods.METHODS),
-    ("resnet", "layer_norm"),
-    ("gulrajani_resnet", "gan_gp"),
-    ("resnet_concat", "wgan_gp_spectral_norm"),
-    ("resnet_projection", "batch_norm"),
-    ("resnet_projection", "orthonormal"),
-    ("resnet_projection", "wgan_gp_weight_norm"),
-    ("acgan_resnet", "batch_norm"),
-    ("acgan_resnet", "wgan_gp_frobenius_norm"),
-)
-
-
 @pytest.fixture(scope="module")
 def elsewhere():
     """Runs functions in other processes, as XLA keeps all it has lowered."""
@@ -102,14 +88,22 @@ def elsewhere():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("network", "method"), PAIRS)
-def test_step_of_discriminators_lowers(network, method, elsewhere):
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_step_of_every_method_lowers(method, elsewhere):
+    assert_static_and_on_the_device(
+        elsewhere(lowered, "cnn", method, build=small.build)
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "method"), pairs.MEETING)
+def test_step_of_methods_that_meet_networks_lowers(network, method, elsewhere):
     assert_static_and_on_the_device(elsewhere(lowered, network, method))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", networks.NETWORKS)
-def test_step_of_whole_networks_lowers(network, elsewhere):
+def test_step_of_every_network_lowers(network, elsewhere):
     assert_static_and_on_the_device(
         elsewhere(lowered, network, "spectral_norm", whole=True)
     )

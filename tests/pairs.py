@@ -1,0 +1,25 @@
+"""Networks with methods: what each pair can newly break.
+
+What a method brings is seen in one network, and what a network brings with one
+method. The rest is where both meet: penalties, norms and normalised embeddings
+where labels, residual blocks and poolings are.
+"""
+
+from sngan_tf import networks
+from sngan_tf.gan import methods
+
+NETWORKS = [(network, "spectral_norm") for network in networks.NETWORKS]
+METHODS = [("cnn", method) for method in methods.METHODS]
+MEETING = [
+    ("resnet", "layer_norm"),
+    ("gulrajani_resnet", "gan_gp"),
+    ("resnet_concat", "wgan_gp_spectral_norm"),
+    ("resnet_projection", "batch_norm"),
+    ("resnet_projection", "orthonormal"),
+    ("resnet_projection", "wgan_gp_weight_norm"),
+    ("acgan_resnet", "batch_norm"),
+    ("acgan_resnet", "wgan_gp_frobenius_norm"),
+]
+ALL = [*dict.fromkeys(NETWORKS + METHODS + MEETING)]
+# Networks that together have every kind of layer.
+KINDS = ["cnn", "resnet_projection", "acgan_resnet"]
