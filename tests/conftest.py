@@ -1,5 +1,6 @@
 """Two logical CPUs for every test, set before TensorFlow starts."""
 
+import functools
 import gc
 import os
 
@@ -16,6 +17,7 @@ import small
 import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 
+from sngan_tf import data
 from sngan_tf import networks
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
@@ -30,9 +32,14 @@ tf.config.set_logical_device_configuration(
 )
 
 
+# What `tiny_config` puts others in the place of.
+BUILD = networks.build
+LOAD_DIGITS = functools.cache(data._load_digits)
 # What the imports have made stays, so it need not be looked through each time.
 gc.collect()
 gc.freeze()
+# Graphs make many objects that stay: to look for others often is in vain.
+gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -83,9 +90,6 @@ def add_best():
     return add
 
 
-BUILD = networks.build
-
-
 @pytest.fixture
 def real_networks(monkeypatch, tiny_config):
     """For tests of the tiny config that are about the networks it names."""
@@ -101,6 +105,7 @@ def tiny_config(monkeypatch, shared_cache):
     from configs import digits
 
     monkeypatch.setattr(networks, "build", small.build)
+    monkeypatch.setattr(data, "_load_digits", LOAD_DIGITS)
     monkeypatch.setenv("SNGAN_TF_CACHE", str(shared_cache))
     config = digits.get_config()
     config.data.image_size = 8

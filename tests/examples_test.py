@@ -24,7 +24,7 @@ def test_methods_are_trained_and_shown_side_by_side(tmp_path):
             str(tmp_path / "runs"),
             "--methods",
             "none",
-            "wgan_gp,setting=C",
+            "weight_clipping,setting=B",
             "--config.data.name=digits",
             "--config.data.image_size=8",
             "--config.data.batch_size=4",
@@ -38,7 +38,7 @@ def test_methods_are_trained_and_shown_side_by_side(tmp_path):
         env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
     )
     shown = images_lib.read_png(figure)
-    for i, run in enumerate(("none", "wgan_gp,setting=C")):
+    for i, run in enumerate(("none", "weight_clipping,setting=B")):
         grid = images_lib.read_png(
             tmp_path / "runs" / run / "samples" / "step_00000001.png"
         )
