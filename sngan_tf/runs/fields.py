@@ -406,14 +406,9 @@ def defaults():
     for field in FIELDS:
         value = field.default
         if field.follows:
-            *_, reference = _place(config, field.follows)
-            value = 1 * reference
-        *sections, key = field.name.split(".")
-        section = config
-        for name in sections:
-            if name not in section:
-                section[name] = ml_collections.ConfigDict()
-            section = section[name]
+            section, key = _place(config, field.follows)
+            value = 1 * section.get_ref(key)
+        section, key = _place(config, field.name)
         section[key] = value
     return config
 
@@ -495,7 +490,10 @@ def _holds(rule, value):
 
 
 def _place(config, name):
+    """Returns the section of a field, made if need be, and its key there."""
     *sections, key = name.split(".")
     for section in sections:
+        if section not in config:
+            config[section] = ml_collections.ConfigDict()
         config = config[section]
-    return config, config.get_ref(key)
+    return config, key
