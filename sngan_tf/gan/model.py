@@ -1,5 +1,7 @@
 """The GAN step: Algorithm 1 around any generator and discriminator."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
@@ -7,6 +9,7 @@ from sngan_tf import noise
 from sngan_tf.gan import execution
 from sngan_tf.gan import losses
 from sngan_tf.gan import penalties
+from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.layers import kernels
 
 # What is drawn in a step; each has a seed of its own.
@@ -152,6 +155,11 @@ class GAN(keras.Model):
     def sampling_generator(self):
         """The averaged generator if there is one, else the generator."""
         return self.average_generator or self.generator
+
+    @functools.cached_property
+    def sampler(self):
+        """The `Sampler` of `sampling_generator`, one graph for all its uses."""
+        return sampler_lib.Sampler(self.sampling_generator, self.num_classes)
 
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
         """Sets the optimizers; other arguments are those of Keras.

@@ -8,7 +8,6 @@ import logging
 
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
-from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
 
@@ -29,12 +28,11 @@ def evaluate(config, workdir):
     scoring = build.scorer(config, pictures, config.evaluation.protocol)
     if scoring is None:
         return []
-    sampler = sampler_lib.Sampler(gan.sampling_generator, gan.num_classes)
     last = int(gan.step.numpy())
-    rows = scoring.generated(sampler, last, show=True)
+    rows = scoring.generated(gan.sampler, last, show=True)
     best = _restore_best(gan, workdir)
     if best not in (None, last):
-        rows += scoring.generated(sampler, best, show=True)
+        rows += scoring.generated(gan.sampler, best, show=True)
     rows += scoring.real(last)
     workdir.add_scores(rows)
     return rows

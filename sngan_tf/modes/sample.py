@@ -14,9 +14,8 @@ def sample(config, workdir):
         The path of the grid.
     """
     gan = build.restored_gan(config, workdir)
-    sampler = sampler_lib.Sampler(gan.sampling_generator, gan.num_classes)
     sampling = config.sampling
-    images = sampler.many(sampling.seed, sampling.count, sampling.label)
+    images = gan.sampler.many(sampling.seed, sampling.count, sampling.label)
     path = workdir.samples / f"seed_{sampling.seed:08d}.png"
     sampler_lib.save_grid(path, images)
     with writing(path.with_suffix(".npy")):

@@ -31,9 +31,6 @@ class Records:
         self._config = config
         self._workdir = workdir
         self._gan = gan
-        self._sampler = sampler_lib.Sampler(
-            gan.sampling_generator, gan.num_classes
-        )
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
         self._scorer = scorer
         self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)
@@ -81,7 +78,7 @@ class Records:
     def grid(self, step):
         """Writes a grid, of the same latents at every step."""
         sampling = self._config.sampling
-        images = self._sampler.many(
+        images = self._gan.sampler.many(
             sampling.seed, sampling.count, sampling.label
         )
         path = self._workdir.samples / f"step_{step:08d}.png"
@@ -95,7 +92,7 @@ class Records:
             return
         try:
             with self._interrupts.acted_on():
-                rows = self._scorer.generated(self._sampler, step)
+                rows = self._scorer.generated(self._gan.sampler, step)
         except Interrupted:
             return  # `evaluate_missing` makes them when the run goes on.
         with self._writer.as_default(step=step):

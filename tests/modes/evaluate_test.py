@@ -10,7 +10,6 @@ from sngan_tf import data
 from sngan_tf import files
 from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
-from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.metrics import features
 from sngan_tf.metrics import protocols
 from sngan_tf.metrics import scorer as scorer_lib
@@ -268,8 +267,7 @@ def expected_rows(config, workdir, step, which):
     pictures = build.pictures(config)
     scorer = build.scorer(config, pictures, config.evaluation.protocol)
     gan = build.restored_gan(config, workdir, which)
-    sampler = sampler_lib.Sampler(gan.sampling_generator, gan.num_classes)
-    return scorer.generated(sampler, step)
+    return scorer.generated(gan.sampler, step)
 
 
 def test_last_then_best_then_real_are_recorded_once(
@@ -371,7 +369,7 @@ def test_evaluation_changes_no_weight_and_no_checkpoint(
     before = [weight.numpy() for weight in gan.weights]
     pictures = build.pictures(tiny_config)
     scorer = build.scorer(tiny_config, pictures, "quick")
-    scorer.generated(sampler_lib.Sampler(gan.sampling_generator), 4)
+    scorer.generated(gan.sampler, 4)
     for weight, value in zip(gan.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value, err_msg=weight.path)
     evaluate.evaluate(tiny_config, trained)
