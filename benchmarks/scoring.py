@@ -20,6 +20,7 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import memory
 import numpy as np
 import tensorflow as tf
 
@@ -80,13 +81,13 @@ def measure_memory(sampler, samples):
     real = pictures(protocol.num_real)
     network = as_inception()
     network.stream(sampler.batches(0, 1_000), 1_000)
-    before = resident("VmRSS")
+    before = memory.held()
     pathlib.Path("/proc/self/clear_refs").write_text("5")  # Peak begins anew.
     scorer = scorer_lib.Scorer(network, protocol, real)
     rows = scorer.generated(sampler, step=0, show=True)
     print(f"{rows[0]['num_fake']:,} samples")
     print(f"held before, with the real pictures: {before:,.0f} MiB")
-    print(f"peak above that: {resident('VmHWM') - before:,.0f} MiB")
+    print(f"peak above that: {memory.held('VmHWM') - before:,.0f} MiB")
 
 
 def measure_repeated(sampler, samples):
@@ -94,7 +95,7 @@ def measure_repeated(sampler, samples):
     scorer = scorer_lib.Scorer(as_inception(), protocol, pictures(2_000))
     for i in range(20):
         scorer.generated(sampler, step=i)
-        print(f"after {i + 1:2} evaluations: {resident('VmRSS'):,.1f} MiB")
+        print(f"after {i + 1:2} evaluations: {memory.held():,.1f} MiB")
 
 
 def pictures(count):
@@ -117,14 +118,6 @@ def as_inception():
         return found, found @ head
 
     return features.FeatureNetwork("inception", "noise", outputs, "none", 500)
-
-
-def resident(field):
-    """Returns a line of the process's memory, in MiB."""
-    for line in pathlib.Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return int(line.split()[1]) / 1024
-    raise LookupError(field)
 
 
 MEASUREMENTS = {

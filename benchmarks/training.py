@@ -15,12 +15,13 @@ sixteenth of the paper's width. Both take turns, and print medians.
 import argparse
 import os
 import pathlib
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+
+import memory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -67,7 +68,7 @@ def measure_memory(arguments):
             time.sleep(0.2)
             step = 50 * log.read_text().count("\n") if log.exists() else 0
             if step // 250 * 250 not in held:
-                held[step // 250 * 250] = resident(process.pid)
+                held[step // 250 * 250] = memory.held(process=process.pid)
     for step, mebibytes in held.items():
         print(f"at update {step:5}: {mebibytes:8,.1f} MiB")
     later = [held[step] for step in held if step >= _WARM_UP]
@@ -75,13 +76,6 @@ def measure_memory(arguments):
         f"{process.args[1]} ended with {process.returncode}; growth after "
         f"update {_WARM_UP}: {max(later) - later[0]:,.1f} MiB at most"
     )
-
-
-def resident(pid):
-    """Returns what a process holds in memory, in MiB."""
-    status = pathlib.Path(f"/proc/{pid}/status")
-    found = re.search(r"VmRSS:\s+(\d+)", status.read_text())
-    return int(found[1]) / 1024 if found else 0.0
 
 
 def measure_pipeline(arguments):
