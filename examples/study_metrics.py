@@ -10,7 +10,6 @@ Writes FIGURE.jsonl and FIGURE.png, for which it needs matplotlib.
 
 import argparse
 import dataclasses
-import json
 import pathlib
 from collections.abc import Callable
 
@@ -19,10 +18,10 @@ from PIL import Image
 from PIL import ImageFilter
 
 from sngan_tf import data
+from sngan_tf import files
 from sngan_tf import metrics
 from sngan_tf import progress
 from sngan_tf.metrics import features
-from sngan_tf.runs import workdir
 
 METRICS = (
     "score",
@@ -319,10 +318,7 @@ def main():
     unseen, _ = features.split_rows(len(fake))
     fake = subset(fake, unseen)
     records = study(network, real, fake)
-    workdir.write_text(
-        arguments.figure.with_suffix(".jsonl"),
-        "".join(json.dumps(record) + "\n" for record in records),
-    )
+    files.write_rows(arguments.figure.with_suffix(".jsonl"), records)
     draw(records, fake, arguments.figure.with_suffix(".png"))
     print("\n".join(violations(records)) or "Every metric moves as expected.")
 

@@ -25,16 +25,19 @@ def study():
 
 
 @pytest.fixture(scope="module")
-def halves(study):
-    digits = data.load("digits", 16)
+def digits():
+    return data.load("digits", 16)
+
+
+@pytest.fixture(scope="module")
+def halves(study, digits):
     return [study.subset(digits, np.arange(i, len(digits), 2)) for i in (0, 1)]
 
 
 @pytest.fixture(scope="module")
-def records(study, halves, tmp_path_factory):
-    digits = data.load("digits", 16)
+def records(study, digits, halves, tmp_path_factory):
     cache = tmp_path_factory.mktemp("cache")
-    network = features.load_classifier(digits, 400, cache)
+    network = features.load_classifier(digits, 200, cache)
     assert network.accuracy > 0.98
     return study.study(network, *halves)
 
@@ -121,7 +124,32 @@ def test_order_is_right_on_cifar10(study):
     assert study.violations(records) == []
 
 
-def test_figure_is_drawn(study, records, halves, tmp_path):
-    pytest.importorskip("matplotlib")
-    study.draw(records, halves[1], tmp_path / "figure.png")
-    assert (tmp_path / "figure.png").stat().st_size > 10_000
+def test_records_and_figure_are_written(
+    study, records, digits, tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("matplotlib", reason="matplotlib draws the figure")
+    seen = []
+    network = type("Network", (), {"name": "classifier-0", "__call__": answer})
+    monkeypatch.setattr(
+        study.features, "load_classifier", lambda pictures, updates: network()
+    )
+    monkeypatch.setattr(
+        study, "study", lambda network, *sets: seen.extend(sets) or records
+    )
+    figure = tmp_path / "figure"
+    arguments = [figure, "--real", "digits", "--fake", "digits"]
+    arguments += ["--updates", "7", "--image_size", "16"]
+    monkeypatch.setattr("sys.argv", ["study_metrics.py", *map(str, arguments)])
+    study.main()
+    lines = figure.with_suffix(".jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == records
+    assert figure.with_suffix(".png").stat().st_size > 10_000
+    assert "Every metric moves as expected." in capsys.readouterr().out
+    real, fake = seen
+    assert (real.reference, len(real)) == ("digits", len(digits))
+    unseen, _ = features.split_rows(len(digits))
+    np.testing.assert_array_equal(fake.images, digits.images[unseen])
+
+
+def answer(network, images):
+    return None, np.eye(10)[np.zeros(len(images), int)]
