@@ -40,6 +40,39 @@ gc.collect()
 gc.freeze()
 # Graphs make many objects that stay: to look for others often is in vain.
 gc.set_threshold(50_000, 20, 50)
+_DIFFERENCES = {}
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--agreement",
+        action="store_true",
+        help="print how far results were from their oracles; with -n 0",
+    )
+
+
+@pytest.fixture(autouse=True)
+def agreement(request, monkeypatch):
+    """Notes the largest relative difference of each test, if asked to."""
+    if not request.config.getoption("agreement"):
+        return
+    name = request.node.nodeid.partition("[")[0]
+    check = np.testing.assert_allclose
+
+    def noting(actual, desired, *args, **kwargs):
+        expected = np.asarray(desired, np.float64)
+        found = np.max(np.abs(np.asarray(actual, np.float64) - expected))
+        scale = np.max(np.abs(expected))
+        worst = _DIFFERENCES.get(name, 0.0)
+        _DIFFERENCES[name] = max(worst, float(found / (scale or 1.0)))
+        check(actual, desired, *args, **kwargs)
+
+    monkeypatch.setattr(np.testing, "assert_allclose", noting)
+
+
+def pytest_terminal_summary(terminalreporter):
+    for name, difference in _DIFFERENCES.items():
+        terminalreporter.write_line(f"{difference:8.1e}  {name}")
 
 
 @pytest.fixture(autouse=True, scope="module")
