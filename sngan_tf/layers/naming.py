@@ -17,7 +17,7 @@ def unique(name, taken):
     return next(n for n in numbered if n not in taken)
 
 
-def is_automatic(layer):
-    """Returns whether a layer's name is one that Keras gives unasked."""
-    words = re.sub(r"(?<!^)(?=[A-Z])", "_", type(layer).__name__).lower()
-    return re.fullmatch(rf"{words}(_\d+)?", layer.name) is not None
+def is_automatic(name, layer_class):
+    """Returns whether a name is one that Keras gives unasked to a layer."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", "_", layer_class.__name__).lower()
+    return re.fullmatch(rf"{words}(_\d+)?", name) is not None
