@@ -210,7 +210,8 @@ class Block(layers.Layer):
 
     def build(self, shape):
         for part in self.parts:
-            part.build(shape)
+            if not part.built:
+                part.build(shape)
             shape = part.compute_output_shape(shape)
 
     def call(self, inputs):
