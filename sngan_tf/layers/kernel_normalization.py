@@ -5,9 +5,16 @@ import inspect
 import keras
 from keras import ops
 
+from sngan_tf.layers import building
+from sngan_tf.layers import guards
 from sngan_tf.layers import kernels as kernels_lib
+from sngan_tf.layers import substitution
 
 _HALF = ("float16", "bfloat16")
+_BIDIRECTIONAL = (
+    "Bidirectional can't hold a normalised layer; normalise what it makes: "
+    "{0}(Bidirectional(layer)). Received: Bidirectional({0}(layer))"
+)
 
 
 class KernelNormalization(keras.layers.Wrapper):
@@ -49,6 +56,8 @@ class KernelNormalization(keras.layers.Wrapper):
         super().__init__(layer, **{**kwargs, "dtype": "float32"})
         self.autocast = False
         self.supports_masking = layer.supports_masking
+        # TimeDistributed asks for it.
+        self._call_has_mask_arg = layer._call_has_mask_arg
         self.learn_scale = bool(learn_scale)
         self.output_axes = kernels_lib.checked_output_axes(output_axes)
         for sublayer in kernels_lib.sublayers(layer):
@@ -57,19 +66,28 @@ class KernelNormalization(keras.layers.Wrapper):
                     "The layer to wrap must not be normalised already. "
                     f"Received: layer={layer.name}"
                 )
+            guards.check_kernel_alone(sublayer)
             if not sublayer.built and sublayer.variable_dtype in _HALF:
                 sublayer.dtype_policy = f"mixed_{sublayer.variable_dtype}"
 
     def __call__(self, *args, **kwargs):
-        # Keras hands `build` the shape of the first input alone, which is
-        # not enough for layers of several inputs such as attention.
+        args, kwargs = building.first_positional(self.layer, args, kwargs)
         if not self.layer.built:
             with keras.name_scope(self.name, caller=self):
-                _build(self.layer, args, kwargs)
+                building.build(self.layer, args, kwargs)
         return super().__call__(*args, **kwargs)
 
-    def build(self, input_shape=None):
-        super().build(input_shape)
+    def build(self, input_shape=None, **shapes):
+        """Builds the wrapped layer, where it is not yet, and the rest.
+
+        Args:
+            input_shape: Of the first input; not needed if the layer is built.
+            **shapes: What else the layer's own `build` takes, or all of it by
+                its names, such as `query_shape` and `value_shape`.
+        """
+        if not self.layer.built:
+            first = () if input_shape is None else (input_shape,)
+            self.layer.build(*first, **shapes)
         self._find_kernels()
         for variable in self._kernels:
             if keras.backend.standardize_dtype(variable.dtype) in _HALF:
@@ -78,6 +96,9 @@ class KernelNormalization(keras.layers.Wrapper):
                     "(a mixed dtype policy keeps them so). Received: "
                     f"{variable.path} of dtype {variable.dtype}"
                 )
+        for sublayer in kernels_lib.sublayers(self.layer):
+            if kernels_lib.own_kernels(sublayer, self.output_axes):
+                guards.refuse_replacement(sublayer)
         self._build_statistics()
         self._scales = []
         if self.learn_scale:
@@ -141,24 +162,13 @@ class KernelNormalization(keras.layers.Wrapper):
     def call(self, *args, training=None, **kwargs):
         if "training" in inspect.signature(self.layer.call).parameters:
             kwargs["training"] = training
-        # Inside this scope the wrapped layer sees the quotient where it reads
-        # its kernel. All other variables are mapped to what an outer scope
-        # (stateless training on JAX) holds, and handed back below.
-        others = self._other_variables()
-        values = [variable.value for variable in others]
-        values += [
+        values = [
             self._normalize(i, training) for i in range(len(self._kernels))
         ]
-        scope = keras.StatelessScope(
-            list(zip([*others, *self._kernels], values)), collect_losses=True
-        )
-        before = [scope.get_current_value(variable) for variable in others]
+        scope = substitution.Substitution(list(zip(self._kernels, values)))
         with scope:
             outputs = self.layer(*args, **kwargs)
-        for variable, value in zip(others, before):
-            after = scope.get_current_value(variable)
-            if after is not value:
-                variable.assign(after)
+        scope.hand_back()
         # Losses, as of an activity regularizer, become the wrapper's own.
         self.layer._clear_losses()
         for loss in scope.losses:
@@ -183,7 +193,8 @@ class KernelNormalization(keras.layers.Wrapper):
         return list(self._kernels)
 
     def compute_mask(self, inputs, previous_mask=None):
-        return self.layer.compute_mask(inputs, previous_mask)
+        # Of the arguments that `call` gathers, Keras hands in all.
+        return self.layer.compute_mask(_first(inputs), _first(previous_mask))
 
     def compute_output_shape(self, *args, **kwargs):
         return self.layer.compute_output_shape(*args, **kwargs)
@@ -191,14 +202,29 @@ class KernelNormalization(keras.layers.Wrapper):
     def compute_output_spec(self, *args, training=None, **kwargs):
         return self.layer.compute_output_spec(*args, **kwargs)
 
+    @property
+    def _build_shapes_dict(self):
+        # From these Keras computes the output shapes of `model.summary()`.
+        return self.layer._build_shapes_dict
+
+    @_build_shapes_dict.setter
+    def _build_shapes_dict(self, value):
+        """Does nothing: the shapes are those of the wrapped layer."""
+
     def get_build_config(self):
-        return {"layer": self.layer.get_build_config()}
+        return {"layer": self.layer.get_build_config()} if self.built else None
 
     def build_from_config(self, config):
         if not self.layer.built and config["layer"]:
             with keras.name_scope(self.name, caller=self):
                 self.layer.build_from_config(config["layer"])
         self.build()
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        if "go_backwards" in config:  # From the constructor of Bidirectional.
+            raise ValueError(_BIDIRECTIONAL.format(cls.__name__))
+        return super().from_config(config, custom_objects)
 
     def get_config(self):
         return {
@@ -227,34 +253,8 @@ class KernelNormalization(keras.layers.Wrapper):
         kernel = ops.convert_to_tensor(kernel)
         return kernel / ops.cast(constant, kernel.dtype) * factor
 
-    def _other_variables(self):
-        ours = {id(variable) for variable in self._kernels}
-        return [v for v in self.layer.variables if id(v) not in ours]
 
-
-def _build(layer, args, kwargs):
-    # The wrapper takes `training` whether or not the wrapped layer does.
-    kwargs = {name: x for name, x in kwargs.items() if name != "training"}
-    layer.build(**_build_shapes(layer, args, kwargs))
-    unbuilt = any(not inner.built for inner in kernels_lib.sublayers(layer))
-    if unbuilt and not kernels_lib.find_kernels(layer):
-        # A custom layer without `build` makes its weights when called.
-        layer.compute_output_spec(*args, **kwargs)
-
-
-def _build_shapes(layer, args, kwargs):
-    """Returns the arguments of `layer.build` for a call with these inputs."""
-    inputs = inspect.signature(layer.call).bind(*args, **kwargs).arguments
-    names = list(inspect.signature(layer.build).parameters)
-
-    def shape_of(x):
-        return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), x)
-
-    if len(names) == 1:
-        return {names[0]: shape_of(next(iter(inputs.values())))}
-    given = {f"{name}_shape": value for name, value in inputs.items()}
-    return {
-        name: shape_of(given[name])
-        for name in names
-        if given.get(name) is not None
-    }
+def _first(x):
+    if isinstance(x, tuple):
+        return x[0] if x else None
+    return x

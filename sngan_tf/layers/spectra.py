@@ -5,6 +5,7 @@ from keras import ops
 
 from sngan_tf.layers import kernel_normalization
 from sngan_tf.layers import kernels as kernels_lib
+from sngan_tf.layers import naming
 from sngan_tf.layers import power_iteration
 
 
@@ -13,14 +14,16 @@ def spectral_norms(model):
 
     Measured in float64 on the kernel that inference uses, so a normalised one
     stands near its bound (Fig. 9); each is read as the matrix d_out x rest. A
-    name is that of the layer that holds the kernel, with the kernel's where
-    it has several, and the kernel's path where that is taken.
+    name is that of the layer that holds the kernel, as `dense`, followed by
+    the kernel's where the layer has several, as `lstm_cell/kernel`. Of layers
+    with one name, those after the first get a number, as `lstm_cell_1/kernel`.
 
     Args:
         model: A built Keras model or layer.
     """
     normalized = {}
     output_axes = {}  # Of layers whose wrapper was told them.
+    names = set()
     norms = {}
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, kernel_normalization.KernelNormalization):
@@ -30,17 +33,16 @@ def spectral_norms(model):
                 output_axes[id(sublayer)] = layer.output_axes
             continue
         found = kernels_lib.own_kernels(layer, output_axes.get(id(layer)))
+        if not found:
+            continue
+        layer_name = naming.unique(layer.name, names)
+        names.add(layer_name)
         for kernel, axes in found:
-            name = layer.name
-            if len(found) > 1:
-                name = f"{name}/{kernel.name}"
-            if name in norms:
-                name = kernel.path
-            value = normalized.get(id(kernel), kernel)
+            several = f"/{kernel.name}" if len(found) > 1 else ""
             matrix = power_iteration.as_matrix(
-                ops.convert_to_tensor(value), axes
+                ops.convert_to_tensor(normalized.get(id(kernel), kernel)), axes
             )
-            norms[name] = _largest_singular_value(matrix)
+            norms[layer_name + several] = _largest_singular_value(matrix)
     return norms
 
 

@@ -14,6 +14,11 @@ NORMS = ("matrix",)
 class SpectralNormalization(kernel_normalization.KernelNormalization):
     """Divides the kernels of a layer by their spectral norm.
 
+    Only calls with `training=True`, or `update()`, let sigma follow the
+    kernel: `model.fit` and `GAN` see to it, a training loop of your own must,
+    as `discriminator(images, training=True)`. Without them the norm in effect
+    leaves the bound as the kernel moves.
+
     The wrapped layer computes with `bound * W / sigma(W)`. Its own kernel
     stays the trainable, un-normalised W and is never assigned; sigma is part
     of the graph, so the gradient is that of Eq. 9-12. Each kernel is read as
@@ -86,6 +91,22 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         norms = [self._divisor(i) for i in range(len(self._kernels))]
         return norms[0] if len(norms) == 1 else norms
 
+    def update(self):
+        """Advances every `u` by `power_iterations` steps, without a call.
+
+        Once for each update of the kernels does what calls with
+        `training=True` do, for training loops that make none.
+
+        Raises:
+            ValueError: If the layer is not built.
+        """
+        if not self.built:
+            raise ValueError(
+                f"The layer to update must be built. Received: {self.name}"
+            )
+        for i in range(len(self._kernels)):
+            self._advance(i)
+
     def get_config(self):
         return {
             **super().get_config(),
@@ -125,16 +146,20 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         )
         return ops.cast(w, "float32")
 
+    def _advance(self, index):
+        """Advances `u` and returns `(w, u, v)`."""
+        w, u = self._matrix(index), self._vectors[index]
+        new_u, v = power_iteration.power_iteration(
+            w, ops.convert_to_tensor(u), self.power_iterations
+        )
+        u.assign(new_u)
+        return w, new_u, v
+
     def _divisor(self, index, training=False):
         """Returns the estimate of sigma(W), advancing `u` in training."""
-        w, u = self._matrix(index), self._vectors[index]
         if training:
-            new_u, v = power_iteration.power_iteration(
-                w, ops.convert_to_tensor(u), self.power_iterations
-            )
-            u.assign(new_u)
-            return power_iteration.sigma(w, new_u, v)
-        u = ops.convert_to_tensor(u)
+            return power_iteration.sigma(*self._advance(index))
+        w, u = self._matrix(index), ops.convert_to_tensor(self._vectors[index])
         return power_iteration.sigma(w, u, power_iteration.right_vector(w, u))
 
 

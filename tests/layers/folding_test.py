@@ -80,8 +80,12 @@ def model_and_inputs(request):
 
 
 def names_of(model):
-    """Input layers aside, which Keras renames in every clone."""
-    return [layer.name for layer in model.layers if layer.weights]
+    """Of what is wrapped; input layers Keras renames in every clone."""
+    return [
+        getattr(layer, "layer", layer).name
+        for layer in model.layers
+        if layer.weights
+    ]
 
 
 def test_folded_model_is_plain_and_has_equal_outputs(model_and_inputs):
@@ -129,7 +133,7 @@ def test_single_layer_is_folded(layer, inputs, arguments):
         variable.assign(variable + 0.1)
     folded = sngan_tf.fold(wrapper)
     assert type(folded) is type(layer)
-    assert folded.name == wrapper.name
+    assert folded.name == layer.name
     assert len(folded.weights) == len(layer.weights)
     np.testing.assert_allclose(
         folded(*inputs), wrapper(*inputs), rtol=1e-5, atol=1e-6
@@ -138,6 +142,114 @@ def test_single_layer_is_folded(layer, inputs, arguments):
 
 def test_folded_model_survives_a_file(tmp_path):
     folded = sngan_tf.fold(functional_with_shared_layers())
+    folded.save(tmp_path / "folded.keras")
+    loaded = keras.models.load_model(tmp_path / "folded.keras")
+    np.testing.assert_array_equal(loaded(SEQUENCES), folded(SEQUENCES))
+
+
+def test_given_names_stay_and_others_give_way():
+    model = keras.Sequential(
+        [
+            layers.Input((4,)),
+            SpectralNormalization(layers.Dense(4, name="a")),
+            SpectralNormalization(layers.Dense(4, name="a")),
+            SpectralNormalization(layers.Dense(4, name="b"), name="own"),
+            layers.Dense(4, name="a_1"),
+            SpectralNormalization(layers.Dense(4, name="x"), name="a"),
+            SpectralNormalization(layers.Dense(4, name="own")),
+        ]
+    )
+    names = [layer.name for layer in sngan_tf.fold(model).layers]
+    assert names == ["a_2", "a_3", "own", "a_1", "a", "own_1"]
+    # Inside the wrapper of a loaded model too, the name is Keras's own.
+    layer = SpectralNormalization(layers.Dense(2, name="d"))
+    layer.build((None, 3))
+    copy = SpectralNormalization.from_config(layer.get_config())
+    copy.build((None, 3))
+    assert sngan_tf.fold(copy).name == "d"
+    named = SpectralNormalization(layers.Dense(2), name="mine")
+    named.build((None, 3))
+    assert sngan_tf.fold(named).name == "mine"
+
+
+def test_folded_model_is_not_compiled(tmp_path):
+    sizes, models = [], []
+    for compiled in (False, True):
+        model = keras.Sequential(
+            [
+                layers.Input((64,)),
+                SpectralNormalization(layers.Dense(64)),
+                keras.Sequential([SpectralNormalization(layers.Dense(64))]),
+            ]
+        )
+        for part in (model, model.layers[-1]):
+            if compiled:
+                part.compile("adam", "mse")
+                part.optimizer.build(part.trainable_variables)
+        folded = sngan_tf.fold(model)
+        folded.save(tmp_path / "folded.keras")
+        sizes.append((tmp_path / "folded.keras").stat().st_size)
+        models += [model, folded, folded.layers[-1]]
+    assert [model.compiled for model in models[-3:]] == [True, False, False]
+    assert models[-3].layers[-1].compiled
+    assert sizes[1] == pytest.approx(sizes[0], rel=0.05)
+
+
+@keras.saving.register_keras_serializable("folding_test")
+class Block(layers.Layer):
+    """A custom layer whose config holds the layers in it."""
+
+    def __init__(self, parts, **kwargs):
+        super().__init__(**kwargs)
+        self.parts = [
+            keras.saving.deserialize_keras_object(part)
+            if isinstance(part, dict)
+            else part
+            for part in parts
+        ]
+
+    def build(self, shape):
+        for part in self.parts:
+            if not part.built:
+                part.build(shape)
+            shape = part.compute_output_shape(shape)
+
+    def call(self, inputs):
+        for part in self.parts:
+            inputs = part(inputs)
+        return inputs
+
+    def get_config(self):
+        parts = map(keras.saving.serialize_keras_object, self.parts)
+        return {**super().get_config(), "parts": list(parts)}
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda: layers.TimeDistributed(
+            SpectralNormalization(layers.Dense(3), bound=2.0)
+        ),
+        lambda: Block(
+            [
+                SpectralNormalization(layers.Dense(4), learn_scale=True),
+                layers.Dense(3),
+                SpectralNormalization(layers.Dense(2)),
+            ]
+        ),
+    ],
+    ids=["time_distributed", "block"],
+)
+def test_layer_that_holds_a_wrapper_is_folded(around, tmp_path):
+    model = keras.Sequential([layers.Input(SEQUENCES.shape[1:]), around()])
+    for variable in model.trainable_variables:
+        variable.assign(variable + 0.1)
+    model(SEQUENCES, training=True)
+    folded = sngan_tf.fold(model)
+    np.testing.assert_allclose(
+        folded(SEQUENCES), model(SEQUENCES), rtol=1e-5, atol=1e-6
+    )
+    assert "sngan_tf" not in folded.to_json()
     folded.save(tmp_path / "folded.keras")
     loaded = keras.models.load_model(tmp_path / "folded.keras")
     np.testing.assert_array_equal(loaded(SEQUENCES), folded(SEQUENCES))
@@ -167,24 +279,49 @@ class Subclassed(keras.Model):
         return self.dense(inputs)
 
 
+class Hiding(layers.Layer):
+    """A custom layer that makes what it holds by itself."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**{"name": "subclassed", **kwargs})
+        self.dense = SpectralNormalization(layers.Dense(3), name="inside")
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+class Unsaveable(Hiding):
+    """One without a config."""
+
+    def __init__(self, units):
+        super().__init__()
+
+
 @pytest.mark.parametrize(
-    "around",
+    ("around", "remedy"),
     [
-        lambda: Subclassed(),
-        lambda: keras.Sequential([Subclassed()]),
-        lambda: keras.Sequential(
-            [
-                layers.TimeDistributed(
-                    SpectralNormalization(layers.Dense(3), name="inside"),
-                    name="subclassed",
-                )
-            ]
+        (lambda: Subclassed(), ""),
+        (
+            lambda: keras.Sequential([Subclassed()]),
+            r"SpectralNormalization\(Subclassed\(\.\.\.\)\).*'inside'",
+        ),
+        (
+            lambda: keras.Sequential([Hiding()]),
+            r"SpectralNormalization\(Hiding\(\.\.\.\)\).*'inside'",
+        ),
+        (
+            lambda: keras.Sequential([Unsaveable(3)]),
+            r"SpectralNormalization\(Unsaveable\(\.\.\.\)\).*'inside'",
         ),
     ],
-    ids=["model", "model_in_sequential", "layer_in_sequential"],
+    ids=["model", "model_in_sequential", "hiding", "unsaveable"],
 )
-def test_wrapper_out_of_reach_is_refused(around):
+def test_wrapper_out_of_reach_is_refused(around, remedy):
     model = around()
     model(SEQUENCES)
-    with pytest.raises(ValueError, match=r"Functional .*'subclassed'"):
+    match = rf"Functional .*{remedy}.*'subclassed'"
+    with pytest.raises(ValueError, match=match):
         sngan_tf.fold(model)

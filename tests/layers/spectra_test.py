@@ -135,8 +135,28 @@ def test_measuring_changes_no_variable():
         np.testing.assert_array_equal(one, other)
 
 
-def test_kernels_of_one_name_are_all_there():
+def test_kernels_of_one_name_are_numbered():
+    """By layer, whatever wraps it and wherever it stands."""
+    inner = keras.Sequential([layers.Input((5, 4)), layers.Dense(3, name="a")])
     model = keras.Sequential(
-        [keras.Input((5, 3)), keras.layers.Bidirectional(keras.layers.LSTM(4))]
+        [
+            layers.Input((5, 3)),
+            SpectralNormalization(layers.GRU(4, return_sequences=True)),
+            layers.GRU(4, return_sequences=True),
+            layers.Dense(4, name="a"),
+            WeightNormalization(layers.Dense(4, name="a")),
+            inner,
+        ]
     )
-    assert len(spectral_norms(model)) == 4
+    for i, gru in enumerate((model.layers[0].layer, model.layers[1])):
+        gru.cell.name = "cell"
+        gru.cell.kernel.assign(np.full((3 + i, 12), i))
+    norms = spectral_norms(model)
+    assert list(norms) == [
+        *("cell/kernel", "cell/recurrent_kernel"),
+        *("cell_1/kernel", "cell_1/recurrent_kernel"),
+        *("a", "a_1", "a_2"),
+    ]
+    assert norms["cell/kernel"] == 0.0
+    assert norms["cell_1/kernel"] == pytest.approx(48**0.5)
+    assert norms["a_2"] == pytest.approx(norm(inner.layers[0].kernel, "io->oi"))

@@ -1,0 +1,254 @@
+"""What Keras does to any layer: copies, summaries, masks, states inside."""
+
+import copy
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+from keras import ops
+
+import sngan_tf
+from sngan_tf import SpectralNormalization
+from sngan_tf.layers import FrobeniusNormalization
+from sngan_tf.layers import SpectralRegularization
+from sngan_tf.layers import WeightNormalization
+
+SEQUENCES = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
+TOKENS = np.array([[1, 2, 3, 0, 0], [4, 0, 0, 0, 0]])
+
+each_wrapper = pytest.mark.parametrize(
+    "wrapper",
+    [
+        SpectralNormalization,
+        SpectralRegularization,
+        WeightNormalization,
+        FrobeniusNormalization,
+    ],
+    ids=lambda wrapper: wrapper.__name__,
+)
+
+
+def revived(layer):
+    return keras.saving.deserialize_keras_object(
+        keras.saving.serialize_keras_object(layer)
+    )
+
+
+@keras.saving.register_keras_serializable("kernel_normalization_test")
+class Block(layers.Layer):
+    """A custom layer whose config holds the layer in it."""
+
+    def __init__(self, inner, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(inner, dict):
+            inner = keras.saving.deserialize_keras_object(inner)
+        self.inner = inner
+
+    def build(self, shape):
+        if not self.inner.built:
+            self.inner.build(shape)
+
+    def call(self, inputs):
+        return self.inner(inputs)
+
+    def get_config(self):
+        inner = keras.saving.serialize_keras_object(self.inner)
+        return {**super().get_config(), "inner": inner}
+
+
+@each_wrapper
+@pytest.mark.parametrize(
+    "copied",
+    [
+        revived,
+        copy.deepcopy,
+        lambda layer: revived(layers.TimeDistributed(layer)).layer,
+        lambda layer: revived(Block(layer)).inner,
+        lambda layer: keras.models.model_from_json(
+            keras.Sequential([layer]).to_json()
+        ).layers[0],
+    ],
+    ids=["serialized", "deepcopy", "time_distributed", "block", "json"],
+)
+def test_unbuilt_wrapper_is_copied(wrapper, copied):
+    layer = wrapper(layers.Dense(3), name="outer")
+    made = copied(layer)
+    assert not made.built
+    assert made.get_config() == layer.get_config()
+    assert made(SEQUENCES).shape == (2, 5, 3)
+
+
+@each_wrapper
+def test_built_wrapper_is_copied_with_its_values(wrapper):
+    layer = wrapper(layers.Dense(3))
+    layer(SEQUENCES, training=True)
+    for variable in layer.variables:
+        variable.assign(variable + 0.1)
+    made = copy.deepcopy(layer)
+    for one, other in zip(made.variables, layer.variables, strict=True):
+        np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(made(SEQUENCES), layer(SEQUENCES))
+
+
+def test_unbuilt_model_is_saved(tmp_path):
+    model = keras.Sequential([SpectralNormalization(layers.Dense(3))])
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded(SEQUENCES).shape == (2, 5, 3)
+
+
+def test_attention_is_built_by_its_shapes():
+    shapes = {"query_shape": (2, 5, 6), "value_shape": (2, 4, 3)}
+    called = SpectralNormalization(layers.MultiHeadAttention(2, 3))
+    called(np.zeros((2, 5, 6)), np.zeros((2, 4, 3)))
+    for given in (shapes, {**shapes, "key_shape": (2, 4, 7)}):
+        layer = SpectralNormalization(layers.MultiHeadAttention(2, 3))
+        layer.build(**given)
+        expected = [kernel.shape for kernel in called.kernels]
+        if "key_shape" in given:
+            expected[1] = (7, *expected[1][1:])
+        assert [kernel.shape for kernel in layer.kernels] == expected
+
+
+class Subclassed(keras.Model):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = SpectralNormalization(layers.Dense(3))
+        self.conv = SpectralNormalization(layers.Conv1D(7, 3))
+
+    def call(self, inputs):
+        return self.conv(self.dense(inputs))
+
+
+def test_subclassed_model_has_a_summary(tmp_path):
+    model = Subclassed()
+    model(SEQUENCES)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(
+        tmp_path / "model.keras", custom_objects={"Subclassed": Subclassed}
+    )
+    for each in (model, loaded):
+        lines = []
+        each.summary(print_fn=lines.append)
+        assert "(2, 5, 3)" in lines[0]
+        assert "(2, 3, 7)" in lines[0]
+
+
+def test_bidirectional_goes_inside():
+    layer = SpectralNormalization(layers.LSTM(3))
+    with pytest.raises(ValueError, match=r"Normalization\(Bidirectional\("):
+        layers.Bidirectional(layer)
+
+
+def test_time_distributed_hands_its_mask_on():
+    gru = layers.GRU(3)
+    inputs = np.stack([SEQUENCES] * 2, axis=1)
+    mask = np.arange(5) < [[[4]] * 2] * 2
+    layer = layers.TimeDistributed(SpectralNormalization(gru))
+    np.testing.assert_allclose(
+        layer(inputs, mask=mask), layer(inputs[:, :, :4]), rtol=1e-5
+    )
+
+
+def functional(embedding, lstm):
+    tokens = keras.Input((5,))
+    return keras.Model(tokens, lstm(embedding(tokens)))
+
+
+@pytest.mark.parametrize(
+    "connected",
+    [
+        functional,
+        lambda *parts: keras.Sequential([layers.Input((5,)), *parts]),
+        lambda embedding, lstm: functional(
+            lambda tokens: embedding(inputs=tokens), lstm
+        ),
+    ],
+    ids=["functional", "sequential", "by_name"],
+)
+def test_mask_of_an_embedding_reaches_a_plain_layer(connected):
+    wrapper = SpectralNormalization(layers.Embedding(8, 4, mask_zero=True))
+    model = connected(wrapper, layers.LSTM(3))
+    plain = keras.Sequential([layers.Embedding(8, 4, mask_zero=True)])
+    plain.add(layers.LSTM(3))
+    plain.build((None, 5))
+    plain.set_weights(
+        [wrapper.normalized_kernel(), *model.layers[-1].get_weights()]
+    )
+    np.testing.assert_allclose(model(TOKENS), plain(TOKENS), rtol=1e-5)
+    mask = wrapper.compute_mask(ops.convert_to_tensor(TOKENS))
+    np.testing.assert_array_equal(mask, TOKENS != 0)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_stateful_layer_keeps_its_states(compiled):
+    wrapper = SpectralNormalization(layers.LSTM(3, stateful=True))
+    wrapper(SEQUENCES)
+    plain = sngan_tf.fold(wrapper)
+    wrapper.layer.reset_states()
+    calls = [tf.function(x) if compiled else x for x in (wrapper, plain)]
+    for _ in range(2):
+        outputs = [call(SEQUENCES) for call in calls]
+        np.testing.assert_allclose(*outputs, rtol=1e-5)
+    for state, expected in zip(wrapper.layer.states, plain.states):
+        assert np.abs(state).max() > 0.01
+        np.testing.assert_allclose(state, expected, rtol=1e-5)
+
+
+class Measured(layers.Layer):
+    """A dense layer with a metric of its outputs' sum."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = layers.Dense(3)
+        self.total = keras.metrics.Sum()
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, inputs):
+        outputs = self.dense(inputs)
+        self.total.update_state(outputs)
+        return outputs
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_metric_inside_counts(compiled):
+    wrapper = SpectralNormalization(Measured())
+    wrapper.build(SEQUENCES.shape)
+    call = tf.function(wrapper) if compiled else wrapper
+    expected = 2 * np.sum(wrapper(SEQUENCES))
+    wrapper.layer.total.reset_state()
+    call(SEQUENCES)
+    call(SEQUENCES)
+    total = wrapper.layer.total.result()
+    np.testing.assert_allclose(total, expected, rtol=1e-4)
+
+
+def test_outer_scope_gets_all_that_is_assigned():
+    """As training on JAX does; values that it holds are those read."""
+    wrapper = SpectralNormalization(Measured())
+    total = wrapper.layer.total
+    expected = np.sum(wrapper(SEQUENCES))
+    (variable,) = total.variables
+    (u,) = wrapper.non_trainable_variables
+    before = np.array(variable), np.array(u)
+    u.assign(np.eye(3)[0])
+    with keras.StatelessScope(
+        [(variable, ops.convert_to_tensor(7.0))]
+    ) as outer:
+        wrapper(SEQUENCES)
+        wrapper(SEQUENCES, training=True)
+    assert not np.array_equal(outer.get_current_value(u), np.eye(3)[0])
+    np.testing.assert_array_equal(u, np.eye(3)[0])
+    np.testing.assert_array_equal(variable, before[0])
+    u.assign(np.eye(3)[0])
+    total.reset_state()
+    expected = np.sum(wrapper(SEQUENCES)) + np.sum(
+        wrapper(SEQUENCES, training=True)
+    )
+    np.testing.assert_allclose(
+        outer.get_current_value(variable), 7 + expected, rtol=1e-4
+    )
