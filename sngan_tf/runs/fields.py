@@ -386,7 +386,8 @@ FIELDS = (
         "evaluation.classifier_updates",
         600,
         _POSITIVE,
-        "That the classifier is trained for, of 64 pictures each.",
+        "That the classifier is trained for, of 64 pictures each, rounded up "
+        "to whole epochs.",
         free=True,
     ),
     Field(
