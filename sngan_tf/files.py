@@ -7,12 +7,14 @@ import json
 import logging
 import os
 import pathlib
+import time
 import uuid
 
 from sngan_tf.errors import first_line
 from sngan_tf.errors import writing
 
 _LOGGER = logging.getLogger(__name__)
+_DAY = 24 * 60 * 60
 
 
 def cache_directory():
@@ -51,8 +53,9 @@ def one_writer(path):
     """A context that a single process or thread at a time is in, for each path.
 
     The others wait at its beginning, so that what one makes they need not: look
-    for the file again inside. What killed writers have left is deleted. Where
-    the system has no locks all go on, and `replacing` keeps the file whole.
+    for the file again inside. What killed writers left a day ago is deleted.
+    Where the system has no locks all go on, and `replacing` keeps the file
+    whole.
 
     Args:
         path: A file that `replacing` writes; its folder is made.
@@ -63,11 +66,17 @@ def one_writer(path):
         try:
             stack.enter_context(_locked(lock))
             stack.callback(lock.unlink, missing_ok=True)
-            for left in path.parent.glob(f".*-{glob.escape(path.name)}"):
-                left.unlink(missing_ok=True)
+            _delete_left(path)
         except OSError as error:
             _LOGGER.warning("%s can't be locked: %s", lock, first_line(error))
         yield
+
+
+def _delete_left(path):
+    """Deletes old temporaries: some systems' locks are of one host alone."""
+    for left in path.parent.glob(f".*-{glob.escape(path.name)}"):
+        if time.time() - left.stat().st_mtime > _DAY:
+            left.unlink(missing_ok=True)
 
 
 def _locked(lock):
