@@ -1,4 +1,6 @@
 import concurrent.futures
+import errno
+import fcntl
 import itertools
 import os
 import pathlib
@@ -10,7 +12,6 @@ from PIL import Image
 from sklearn import datasets
 
 from sngan_tf import data
-from sngan_tf import files
 from sngan_tf.data import pictures as pictures_lib
 from sngan_tf.errors import UserError
 
@@ -236,13 +237,33 @@ def test_two_that_start_together_read_a_set_once(on_disk, folder, fitted):
     assert sorted(files) == ["images.npy", "labels.npy"]
 
 
-def test_pictures_in_use_outlive_another_reading(on_disk, folder):
-    """Two hosts whose file system has no locks write at the same time."""
-    first = load(folder)
-    (path,) = on_disk.rglob("images.npy")
-    with files.replacing(path) as temporary:
-        np.save(temporary, np.zeros_like(first.images))
-    assert values(first) == ALL
+def test_without_locks_one_reading_spoils_no_other(on_disk, monkeypatch):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    images = np.random.default_rng(0).integers(0, 256, (4, 2, 2, 3), np.uint8)
+
+    def collect(number, event):
+        def examples():
+            for i, image in enumerate(images):
+                if i == number:
+                    event()
+                yield image, i
+
+        picture_format = pictures_lib.Format(2, 3)
+        return pictures_lib.collect(examples(), 4, picture_format, "noise")
+
+    def fail():
+        raise KeyError
+
+    def another_fails():
+        with pytest.raises(KeyError):
+            collect(0, fail)
+
+    found, labels, _ = collect(2, another_fails)
+    np.testing.assert_array_equal(found, images)
+    np.testing.assert_array_equal(labels, range(4))
 
 
 @pytest.mark.parametrize(
