@@ -3,12 +3,14 @@ r"""Your own pictures, from a folder.
     python main.py --config=configs/image_folder.py --workdir=runs/mine \
         --config.data.name=folder:/my/pictures --mode=train
 
-Not in the paper. The folder is flat or holds one folder per class; pictures of
-any size and common format are centre-cropped. The networks are those of Table
-3 at 64 pixels, which take any size divisible by 8, with the hinge loss of the
-paper's best rows at setting C; the generator is averaged, which the paper
-doesn't do, because grids then look better. A conditional network needs classes
-of equal size: `:network=resnet_projection`.
+Not in the paper. The folder is flat or holds one folder per class, and with
+`data.recursive` those hold folders in turn; pictures of any size and common
+format are centre-cropped, transparent ones laid on `data.background`. The
+networks are those of Table 3 at 64 pixels, which take any size divisible by 8,
+with the hinge loss of the paper's best rows at setting C; the generator is
+averaged, which the paper doesn't do, because grids then look better. A
+conditional network needs classes: `:network=resnet_projection`. It makes as
+many pictures of each, and unequal ones are warned of.
 """
 
 from sngan_tf.runs import arguments

@@ -282,7 +282,8 @@ def draw(records, fake, path):
             if metric in ("precision", "recall"):
                 panel.set_ylim(-0.05, 1.05)
             else:
-                panel.set_ylim(0, 1.05 * panel.get_ylim()[1])
+                bottom, top = panel.get_ylim()
+                panel.set_ylim(min(0, bottom), 1.05 * top)
         column[-1].set_xlabel(damage.unit)
     figure.savefig(path, dpi=75)
 

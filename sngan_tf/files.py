@@ -1,11 +1,20 @@
 """Files that are whole or not there at all, files of rows, and the cache."""
 
 import contextlib
+import fcntl
+import glob
 import json
+import logging
 import os
 import pathlib
+import time
+import uuid
 
+from sngan_tf.errors import first_line
 from sngan_tf.errors import writing
+
+_LOGGER = logging.getLogger(__name__)
+_DAY = 24 * 60 * 60
 
 
 def cache_directory():
@@ -28,7 +37,8 @@ def replacing(path):
             is made.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
+    # No number of a process, which those of other hosts and threads share.
+    temporary = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -36,6 +46,55 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def one_writer(path):
+    """A context that a single process or thread at a time is in, for each path.
+
+    The others wait at its beginning, so that what one makes they need not: look
+    for the file again inside. What killed writers left a day ago is deleted.
+    Where the system has no locks all go on, and `replacing` keeps the file
+    whole.
+
+    Args:
+        path: A file that `replacing` writes; its folder is made.
+    """
+    path = pathlib.Path(path)
+    lock = path.with_name(f".{path.name}.lock")
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(lock))
+            stack.callback(lock.unlink, missing_ok=True)
+            _delete_left(path)
+        except OSError as error:
+            _LOGGER.warning("%s can't be locked: %s", lock, first_line(error))
+        yield
+
+
+def _delete_left(path):
+    """Deletes old temporaries: some systems' locks are of one host alone."""
+    for left in path.parent.glob(f".*-{glob.escape(path.name)}"):
+        if time.time() - left.stat().st_mtime > _DAY:
+            left.unlink(missing_ok=True)
+
+
+def _locked(lock):
+    """Returns the lock's file, open, once no other writer has it."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(lock.open("a"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _LOGGER.info("Waiting for another process to free %s", lock)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            # It is deleted by whoever had it, and may be there anew.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                    stack.pop_all()
+                    return file
 
 
 def write_text(path, text):

@@ -68,6 +68,17 @@ def grid(images, columns=None, gap=0):
     )
 
 
+def batch_size(most, side, full_side=32):
+    """Returns how many pictures make a batch of a bounded number of pixels.
+
+    Args:
+        most: Pictures in one of pictures of `full_side` pixels or less.
+        side: Pixels a side.
+        full_side: Pixels a side.
+    """
+    return max(1, most * full_side**2 // max(side, full_side) ** 2)
+
+
 def save_png(path, image):
     """Writes uint8 `(height, width, 1 or 3)` at once or not at all."""
     content = tf.io.encode_png(image).numpy()

@@ -19,6 +19,7 @@ from tensorflow.python.framework import ops as tf_ops
 
 from sngan_tf import data
 from sngan_tf import networks
+from sngan_tf.data import pictures as pictures_lib
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import distribution
@@ -104,6 +105,20 @@ def two_replicas():
 def shared_cache(tmp_path_factory):
     """Returns a folder for classifiers that many tests score by."""
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def fitted(monkeypatch):
+    """Returns a list that grows with every picture that is fitted."""
+    pictures = []
+    fit = pictures_lib.Format.fit
+
+    def counted(self, image):
+        pictures.append(image)
+        return fit(self, image)
+
+    monkeypatch.setattr(pictures_lib.Format, "fit", counted)
+    return pictures
 
 
 @pytest.fixture

@@ -1,4 +1,10 @@
+import concurrent.futures
+import errno
+import fcntl
+import logging
 import os
+import threading
+import time
 
 import pytest
 
@@ -85,3 +91,89 @@ def test_other_errors_are_left_as_they_are():
 )
 def test_first_line_of_an_error(error, line):
     assert first_line(error) == line
+
+
+# Writers of one file.
+
+
+def test_two_writers_share_no_temporary(tmp_path):
+    path = tmp_path / "a.txt"
+    with files.replacing(path) as one, files.replacing(path) as other:
+        assert one != other
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"
+
+
+def test_second_writer_waits_and_finds_what_the_first_made(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    path, made = tmp_path / "new" / "a.txt", []
+    barrier = threading.Barrier(4)
+
+    def make():
+        barrier.wait()
+        with files.one_writer(path):
+            if not path.exists():
+                made.append(path)
+                wait_for(lambda: caplog.text.count("Waiting for another") == 3)
+                files.write_text(path, "whole")
+        assert path.read_text() == "whole"
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        for future in [threads.submit(make) for _ in range(4)]:
+            future.result()
+    assert len(made) == 1
+    assert [*path.parent.iterdir()] == [path]
+
+
+def wait_for(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError("waited in vain")
+
+
+def test_writers_of_other_files_do_not_wait(tmp_path):
+    with (
+        files.one_writer(tmp_path / "a.txt"),
+        files.one_writer(tmp_path / "b.txt"),
+    ):
+        pass
+    assert not [*tmp_path.iterdir()]
+
+
+def test_what_a_killed_writer_left_is_deleted_a_day_later(tmp_path):
+    path = tmp_path / "a[1].txt"
+    with files.replacing(path) as temporary:
+        temporary.write_text("whole")
+    lock = tmp_path / f".{path.name}.lock"
+    of_a_living_one = temporary.with_name(f".0123-{path.name}")
+    others = [path, of_a_living_one, tmp_path / ".0123-b.txt"]
+    for file in [temporary, lock, *others]:
+        file.write_text("half")
+        age = 0 if file == of_a_living_one else 25 * 60 * 60
+        os.utime(file, (time.time() - age,) * 2)
+    with files.one_writer(path):
+        pass
+    assert {*tmp_path.iterdir()} == {*others}
+
+
+def test_where_there_are_no_locks_all_go_on(tmp_path, monkeypatch, caplog):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    path = tmp_path / "a.txt"
+    with files.one_writer(path), files.replacing(path) as one:
+        one.write_text("one")
+        with files.one_writer(path):
+            assert one.exists()
+    assert path.read_text() == "one"
+    assert "can't be locked: [Errno 37] No locks available" in caplog.text
+
+
+def test_error_of_a_writer_lets_the_next_one_in(tmp_path):
+    for _ in range(2):
+        with pytest.raises(KeyError), files.one_writer(tmp_path / "a.txt"):
+            raise KeyError

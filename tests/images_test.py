@@ -92,3 +92,19 @@ def test_failed_save_leaves_the_old_picture(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=f"{path} .*disk full"):
         images.save_png(path, 255 - picture)
     np.testing.assert_array_equal(images.read_png(path), picture)
+
+
+@pytest.mark.parametrize(
+    ("side", "full_side", "size"),
+    [
+        (8, 32, 500),
+        (32, 32, 500),
+        (64, 32, 125),
+        (128, 32, 31),
+        (1024, 32, 1),
+        (299, 299, 500),
+        (1024, 299, 42),
+    ],
+)
+def test_batches_are_of_bounded_numbers_of_pixels(side, full_side, size):
+    assert images.batch_size(500, side, full_side) == size

@@ -13,11 +13,12 @@ with errors.extra("train"):
 
 from sngan_tf.data import catalog
 from sngan_tf.data import folder
+from sngan_tf.data import labels as labels_lib
 from sngan_tf.data.batches import check_enough
 from sngan_tf.data.batches import training_batches
+from sngan_tf.data.options import Options
 from sngan_tf.data.pictures import Format
 from sngan_tf.data.pictures import Pictures
-from sngan_tf.data.pictures import check_classes
 from sngan_tf.data.pictures import collect
 from sngan_tf.errors import UserError
 
@@ -25,17 +26,7 @@ __all__ = ["Pictures", "check_enough", "load", "training_batches"]
 
 
 def load(
-    name,
-    image_size,
-    channels=0,
-    split="train",
-    directory=None,
-    min_side=0,
-    num_classes=0,
-    conditional=False,
-    streaming=False,
-    on_bad_image="raise",
-    progress=False,
+    name, image_size, channels=0, min_side=0, background="white", **options
 ):
     """Loads a data set, its pictures resized and centre-cropped to a square.
 
@@ -51,22 +42,11 @@ def load(
         channels: 1 makes the pictures gray, 3 colour; 0 leaves a gray set
             gray, and gives three channels to a set with any colour picture
             (and to one of more than 4 GiB).
-        split: Split of a tensorflow-datasets set, such as `"train"`; the
-            others have none.
-        directory: Where tensorflow-datasets keeps its data; None for its
-            default.
         min_side: If not 0, pictures with a shorter side are left out and the
             others are first brought to this size (see `pictures.Format`).
-        num_classes: Number of classes that the data must have; 0 for any.
-        conditional: Whether every picture needs a label, for a conditional
-            network: of two classes or more, and in a folder of equally many
-            pictures each.
-        streaming: Whether pictures of a folder are read each time they are
-            needed, instead of all at once; they are the same.
-        on_bad_image: What to do about a picture that can't be read: `"raise"`,
-            or `"skip"`: warn, and take the next of its class (of a folder) or
-            leave it out (of a tensorflow-datasets set).
-        progress: Whether to show a bar.
+        background: Colour that transparent pictures are laid on, such as
+            `"white"`.
+        **options: Those of `options.Options`.
 
     Returns:
         `Pictures`.
@@ -75,45 +55,36 @@ def load(
         UserError: If the data set, folder or a picture in it can't be read,
             or the labels are not as asked.
     """
-    picture_format = Format(image_size, channels, min_side)
-    if streaming and not name.startswith(folder.PREFIX):
-        raise UserError(
-            "`data.streaming` must be False unless `data.name` is folder:PATH. "
-            f"Received: data.streaming={streaming}, data.name={name}"
-        )
+    picture_format = Format(image_size, channels, min_side, background)
+    options = Options(**options)
+    for field in ("streaming", "recursive"):
+        if getattr(options, field) and not name.startswith(folder.PREFIX):
+            raise UserError(
+                f"`data.{field}` must be False unless `data.name` is "
+                f"folder:PATH. Received: data.{field}=True, data.name={name}"
+            )
     if name == "digits":
-        return _load_digits(picture_format, num_classes, conditional)
-    if name.startswith(folder.PREFIX):
-        return folder.load(
-            name,
-            picture_format,
-            num_classes,
-            conditional,
-            streaming,
-            on_bad_image,
-            progress,
-        )
-    return catalog.load(
-        name,
-        picture_format,
-        split,
-        directory,
-        num_classes,
-        conditional,
-        on_bad_image,
-        progress,
-    )
+        pictures = _load_digits(picture_format, options)
+    elif name.startswith(folder.PREFIX):
+        pictures = folder.load(name, picture_format, options)
+    else:
+        pictures = catalog.load(name, picture_format, options)
+    if options.conditional:
+        labels_lib.warn_if_unequal(pictures)
+    return pictures
 
 
-def _load_digits(picture_format, num_classes, conditional):
+def _load_digits(picture_format, options):
     with errors.extra("train"):
         from sklearn import datasets
 
     digits = datasets.load_digits()
     class_names = tuple(str(name) for name in digits.target_names)
-    check_classes("digits/all", class_names, num_classes, conditional)
+    labels_lib.check(
+        "digits/all", class_names, options.num_classes, options.conditional
+    )
     levels = np.rint(digits.images * (255.0 / 16.0)).astype(np.uint8)
-    images, labels = collect(
+    images, labels, digest = collect(
         [
             (picture_format.fit(Image.fromarray(image)), label)
             for image, label in zip(levels, digits.target)
@@ -122,4 +93,4 @@ def _load_digits(picture_format, num_classes, conditional):
         picture_format,
         "digits",
     )
-    return Pictures(images, labels, class_names, "digits/all")
+    return Pictures(images, labels, class_names, "digits/all", digest)

@@ -1,36 +1,36 @@
 """Pictures of the tensorflow-datasets catalog."""
 
+import contextlib
 import difflib
 import io
 import itertools
 import logging
+import time
 
 from PIL import Image
 
 from sngan_tf import errors
 from sngan_tf import progress as progress_lib
+from sngan_tf.data import labels as labels_lib
 from sngan_tf.data import pictures
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
 _LOGGER = logging.getLogger(__name__)
+# Before a host counts as out of reach: times that it is tried, seconds between
+# them, and seconds that it has to accept a connection, however slow it is then.
+_TRIES = 3
+_PAUSE = 1
+_PATIENCE = 10
 
 
-def load(
-    name,
-    picture_format,
-    split,
-    directory,
-    num_classes,
-    conditional,
-    on_bad_image,
-    progress,
-):
+def load(name, picture_format, options):
     """Returns the `Pictures` of a catalog name; see `data.load`."""
     with errors.extra("train"):
         import tensorflow_datasets as tfds
 
-    builder = _prepared(name, directory)
+    split = options.split
+    builder = _prepared(name, options.directory)
     if split not in builder.info.splits:
         raise UserError(
             "The split must be one of "
@@ -43,14 +43,9 @@ def load(
         decoders={"image": tfds.decode.SkipDecoding()},
         read_config=tfds.ReadConfig(try_autocache=False),
     )
-    label = dict(builder.info.features).get("label")
-    class_names = ()
-    if isinstance(label, tfds.features.ClassLabel):
-        class_names = tuple(label.names)
-        # Some sets mark the pictures of an unlabelled split by -1.
-        if any(e["label"] < 0 for e in tfds.as_numpy(dataset.take(1))):
-            class_names = ()
-    pictures.check_classes(reference, class_names, num_classes, conditional)
+    class_names = _class_names(builder, dataset)
+    required = options.num_classes, options.conditional
+    labels_lib.check(reference, class_names, *required)
 
     def fitted(number, example):
         label = example["label"] if class_names else 0
@@ -62,27 +57,41 @@ def load(
                 f"Picture {number} of {reference} can't be read: "
                 f"{first_line(error)}"
             )
-            if on_bad_image == "raise":
+            if options.on_bad_image == "raise":
                 raise UserError(message) from error
             _LOGGER.warning("%s; skipped", message)
             return None, label
 
     count = len(dataset)
     examples = progress_lib.over(
-        tfds.as_numpy(dataset), "pictures", count, show=progress
+        tfds.as_numpy(dataset), "pictures", count, show=options.progress
     )
-    images, labels = pictures.collect(
+    images, labels, digest = pictures.collect(
         itertools.starmap(fitted, enumerate(examples)),
         count,
         picture_format,
-        [reference, str(builder.data_path)],
+        [reference, str(builder.data_path), options.on_bad_image],
     )
     if labels.min() < 0:
         class_names = ()
-        pictures.check_classes(reference, (), num_classes, conditional)
+        labels_lib.check(reference, (), *required)
     return pictures.Pictures(
-        images, labels if class_names else None, class_names, reference
+        images, labels if class_names else None, class_names, reference, digest
     )
+
+
+def _class_names(builder, dataset):
+    """Returns the names of a data set's classes; none if it has no labels."""
+    with errors.extra("train"):
+        import tensorflow_datasets as tfds
+
+    label = dict(builder.info.features).get("label")
+    if not isinstance(label, tfds.features.ClassLabel):
+        return ()
+    # Some sets mark the pictures of an unlabelled split by -1.
+    if any(e["label"] < 0 for e in tfds.as_numpy(dataset.take(1))):
+        return ()
+    return tuple(label.names)
 
 
 def _prepared(name, directory):
@@ -108,7 +117,8 @@ def _prepared(name, directory):
             f"picture. Received: {name} with {', '.join(features)}"
         )
     try:
-        builder.download_and_prepare()
+        with _giving_up_early():
+            builder.download_and_prepare()
     except Exception as error:
         raise UserError(
             f"{name} can't be downloaded ({first_line(error)}); "
@@ -116,6 +126,42 @@ def _prepared(name, directory):
             f"{builder.data_path}"
         ) from error
     return builder
+
+
+@contextlib.contextmanager
+def _giving_up_early():
+    """A context in which a download fails at once where there is no network.
+
+    tensorflow-datasets goes on trying for minutes, and can't be told not to. So
+    each address is tried just before it is opened: where all files are there
+    already, nothing is tried.
+    """
+    with errors.extra("train"):
+        import requests
+        from tensorflow_datasets.core.download import downloader
+
+    open_url = getattr(downloader, "_open_url", None)
+
+    def opened(url, **options):
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                requests.get(
+                    url, stream=True, timeout=(_PATIENCE, None), **options
+                ).close()
+                break
+            except requests.ConnectionError:
+                if not tries_left:
+                    raise
+                time.sleep(_PAUSE)
+            except (requests.RequestException, ValueError):
+                break  # Not for want of a network.
+        return open_url(url, **options)
+
+    downloader._open_url = opened
+    try:
+        yield
+    finally:
+        downloader._open_url = open_url
 
 
 def _by_hand(builder):

@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import logging
+import os
 import pathlib
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from PIL import ImageOps
 
 from sngan_tf import progress as progress_lib
+from sngan_tf.data import labels as labels_lib
 from sngan_tf.data import pictures
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
@@ -75,6 +77,8 @@ class Files:
 
     def indexable(self, progress):
         """Returns those that are large enough, by what the files say."""
+        if self._format.channels and not self._format.min_side:
+            return self  # Nothing that they say matters.
         found = progress_lib.over(
             self._over(
                 lambda i: self._use(i, lambda image: (image.size, image.mode)),
@@ -102,6 +106,19 @@ class Files:
             picture_format,
             self._on_bad_image,
         )
+
+    def key(self):
+        """Returns what the pictures depend on beside their format, for JSON."""
+        states = [
+            [str(path), status.st_size, status.st_mtime_ns]
+            for path, status in zip(self._paths, map(os.stat, self._paths))
+        ]
+        # A picture that can't be read is replaced by another of its label.
+        return [states, self.labels.tolist(), self._on_bad_image]
+
+    def digest(self):
+        """Returns `digest` of `Pictures`."""
+        return pictures.digest(self._format, self.key())
 
     def _over(self, function, numbers):
         # Reading waits for the disk, so threads do it, some pictures ahead.
@@ -143,55 +160,47 @@ def _threads():
     return concurrent.futures.ThreadPoolExecutor()
 
 
-def load(
-    name,
-    picture_format,
-    num_classes,
-    conditional,
-    streaming,
-    on_bad_image,
-    progress,
-):
+def load(name, picture_format, options):
     """Returns the `Pictures` of `folder:PATH`; see `data.load`."""
     folder = pathlib.Path(name.removeprefix(PREFIX)).expanduser()
     if not folder.is_dir():
         raise UserError(f"`data.name` names a missing folder. Received: {name}")
-    paths, labels, class_names = _list(name, folder)
+    paths, labels, class_names = _list(name, folder, options.recursive)
     reference = f"{PREFIX}{folder.resolve()}"
-    pictures.check_classes(reference, class_names, num_classes, conditional)
-    if conditional:
-        _check_equal(folder, labels, class_names)
-    files = Files(paths, labels, picture_format, on_bad_image)
-    if streaming:
-        images = files.indexable(progress)
-        kept = images.labels
+    labels_lib.check(
+        reference, class_names, options.num_classes, options.conditional
+    )
+    files = Files(paths, labels, picture_format, options.on_bad_image)
+    if options.streaming:
+        images = files.indexable(options.progress)
+        kept, digest = images.labels, images.digest()
         pictures.check_some(len(kept), len(files), picture_format)
     else:
         examples = progress_lib.over(
             zip(files.all(), labels, strict=True),
             "pictures",
             len(files),
-            show=progress,
+            show=options.progress,
         )
-        images, kept = pictures.collect(
-            examples, len(files), picture_format, [*map(_state, paths)]
+        images, kept, digest = pictures.collect(
+            examples, len(files), picture_format, files.key()
         )
-    if conditional:
-        _check_equal(folder, kept, class_names)
     return pictures.Pictures(
-        images, kept if class_names else None, class_names, reference
+        images, kept if class_names else None, class_names, reference, digest
     )
 
 
-def _list(name, folder):
+def _list(name, folder, recursive):
     """Returns paths, a label for each (0 if flat), and class names."""
     paths = _pictures_in(folder)
     classes = [path for path in _visible(folder) if path.is_dir()]
+    if paths and recursive:
+        paths, classes = _pictures_in(folder, recursive), []
     if paths and classes:
         raise UserError(
             "A folder of pictures must be flat or hold one folder per class, "
-            f"not both. Received: {folder} with {paths[0].name} beside "
-            f"{classes[0].name}/"
+            f"not both, unless data.recursive is set. Received: {folder} with "
+            f"{paths[0].name} beside {classes[0].name}/"
         )
     if not paths and not classes:
         raise UserError(
@@ -200,43 +209,33 @@ def _list(name, folder):
         )
     if paths:
         return paths, [0] * len(paths), ()
-    paths_of = [_pictures_in(path) for path in classes]
+    paths_of = [_pictures_in(path, recursive) for path in classes]
     for path, found in zip(classes, paths_of, strict=True):
         if not found:
             raise UserError(
                 "Every class folder must hold pictures "
-                f"({', '.join(sorted(_EXTENSIONS))}). Received: {path} "
-                "without any"
+                f"({', '.join(sorted(_EXTENSIONS))}), in folders of its own "
+                f"only if data.recursive is set. Received: {path} without any"
             )
     labels = [i for i, found in enumerate(paths_of) for _ in found]
     paths = [path for found in paths_of for path in found]
     return paths, labels, tuple(path.name for path in classes)
 
 
-def _check_equal(folder, labels, class_names):
-    counts = np.bincount(labels, minlength=len(class_names))
-    if counts.min() != counts.max():
-        few, many = counts.argmin(), counts.argmax()
-        raise UserError(
-            "Class folders must hold equally many pictures for a conditional "
-            "network, whose fake labels are uniform. Received: "
-            f"{folder} with {counts[few]} of {class_names[few]}, "
-            f"{counts[many]} of {class_names[many]}"
-        )
-
-
-def _state(path):
-    status = path.stat()
-    return [str(path), status.st_size, status.st_mtime_ns]
-
-
 def _visible(folder):
     return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
 
 
-def _pictures_in(folder):
-    return [
+def _pictures_in(folder, recursive=False):
+    """Returns the pictures in a folder, then those in folders of it."""
+    visible = _visible(folder)
+    found = [
         path
-        for path in _visible(folder)
+        for path in visible
         if path.is_file() and path.suffix.lower() in _EXTENSIONS
     ]
+    if recursive:
+        for path in visible:
+            if path.is_dir() and not path.is_symlink():
+                found += _pictures_in(path, recursive)
+    return found

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import logging
 
 import numpy as np
 from PIL import Image
@@ -10,10 +11,16 @@ from PIL import ImageOps
 
 from sngan_tf import files
 from sngan_tf.errors import UserError
+from sngan_tf.errors import first_line
 
+_LOGGER = logging.getLogger(__name__)
+# Of the files on disk; another if `Format.fit` gives other pixels.
+_VERSION = 1
 _GRAY_MODES = ("1", "L", "LA", "F")
 # Larger sets are kept on disk, of which the system caches what fits.
 MEMORY_LIMIT = 4 * 2**30
+_IMAGES, _LABELS = "images.npy", "labels.npy"
+_AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,15 +33,33 @@ class Pictures:
         labels: `(count,)`, int32 class of each picture, or None.
         class_names: Name of each class; empty without labels.
         reference: Data set and split, as scores name it.
+        digest: Hash of what the images are made of, where to read them all
+            takes long; empty for those in memory.
     """
 
     images: np.ndarray
     labels: np.ndarray | None
     class_names: tuple
     reference: str
+    digest: str = ""
 
     def __len__(self):
         return len(self.images)
+
+    def identity(self, rows=None):
+        """Yields bytes that stand for some of the images: their own, or fewer.
+
+        Args:
+            rows: Numbers of the images; by default those of all.
+        """
+        if self.digest:
+            yield self.digest.encode()
+            yield b"" if rows is None else np.asarray(rows, np.int64).tobytes()
+            return
+        rows = np.arange(len(self)) if rows is None else rows
+        for start in range(0, len(rows), _AT_ONCE):
+            images = self.images[rows[start : start + _AT_ONCE]]
+            yield np.ascontiguousarray(images).data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,11 +73,14 @@ class Format:
         min_side: If not 0, pictures with a shorter side are left out, and the
             others brought to this size before `image_size`: with 256, as the
             authors do for ImageNet (centre crop, then bilinear).
+        background: Colour that shows where a picture is transparent, of
+            `PIL.ImageColor`.
     """
 
     image_size: int
     channels: int = 0
     min_side: int = 0
+    background: str = "white"
 
     def fit(self, image):
         """Returns uint8 `(size, size, 1 or 3)`; None for one to leave out.
@@ -65,6 +93,10 @@ class Format:
         if image.mode.startswith("I"):  # 16 bits a pixel
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         gray = self.channels == 1 or (not self.channels and is_gray(image.mode))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            ground = Image.new("RGBA", image.size, self.background)
+            image = Image.alpha_composite(ground, image)
         image = image.convert("L" if gray else "RGB")
         if self.min_side:
             image = _square(image, self.min_side, Image.Resampling.BICUBIC)
@@ -88,38 +120,14 @@ def check_some(count, of, picture_format):
         )
 
 
-def check_classes(reference, class_names, num_classes, conditional):
-    """Refuses labels that a run can't use.
-
-    Args:
-        reference: Name of the data set, for the message.
-        class_names: Its classes; empty without labels.
-        num_classes: How many are asked for; 0 for any number.
-        conditional: Whether the network needs labels.
-
-    Raises:
-        UserError: Saying what is wrong.
-    """
-    if conditional and not class_names:
-        raise UserError(
-            "A conditional network needs labels. Received: "
-            f"{reference}, which has none"
-        )
-    if conditional and len(class_names) < 2:
-        raise UserError(
-            "A conditional network needs two classes or more. Received: "
-            f"{reference} with the single class {class_names[0]}"
-        )
-    if num_classes not in (0, len(class_names)):
-        raise UserError(
-            "`data.num_classes` must be that of the data, or 0. Received: "
-            f"data.num_classes={num_classes}, {len(class_names)} classes in "
-            f"{reference}"
-        )
+def digest(picture_format, key):
+    """Returns a hash of what pictures are made of: a `Format` and JSON."""
+    about = [_VERSION, dataclasses.asdict(picture_format), key]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
 
 
 def collect(examples, count, picture_format, key):
-    """Returns `(images, labels)` of fitted pictures, without those left out.
+    """Collects fitted pictures, without those left out.
 
     A set above `MEMORY_LIMIT` goes to a file in the cache, once.
 
@@ -130,42 +138,67 @@ def collect(examples, count, picture_format, key):
         key: Whatever they depend on beside it, as JSON can hold it.
 
     Returns:
-        uint8 `(n, size, size, channels)` and int32 `(n,)`.
+        `images`, `labels` and `digest` of `Pictures`, with labels for all.
 
     Raises:
         UserError: If every picture is left out.
     """
     size = picture_format.image_size
     shape = (count, size, size, picture_format.channels or 3)
+    name = ""
     if np.prod(shape, dtype=np.int64) <= MEMORY_LIMIT:
         kept = [pair for pair in examples if pair[0] is not None]
         images = [image for image, _ in kept]
         labels = [label for _, label in kept]
         images = _stack(images) if images else np.empty((0, *shape[1:]))
     else:
-        key = [key, shape, picture_format.min_side]
-        images, labels = _on_disk(examples, shape, key)
+        name = digest(picture_format, key)
+        images, labels = _on_disk(examples, shape, name)
     check_some(len(images), count, picture_format)
-    return images, np.asarray(labels, np.int32)
+    return images, np.asarray(labels, np.int32), name
 
 
-def _on_disk(examples, shape, key):
-    digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
-    folder = files.cache_directory() / "pictures" / digest
-    images_path, labels_path = folder / "images.npy", folder / "labels.npy"
-    if not labels_path.exists():  # Written last: the set is whole.
-        folder.mkdir(parents=True, exist_ok=True)
-        images = np.lib.format.open_memmap(images_path, "w+", np.uint8, shape)
+def _on_disk(examples, shape, name):
+    folder = files.cache_directory() / "pictures" / name
+    found = _read(folder, shape)
+    if found is None:
+        with files.one_writer(folder / _IMAGES):
+            found = _read(folder, shape)
+            if found is None:
+                _write(folder, examples, shape)
+                found = _read(folder, shape)
+    return found
+
+
+def _write(folder, examples, shape):
+    with files.replacing(folder / _IMAGES) as temporary:
+        images = np.lib.format.open_memmap(temporary, "w+", np.uint8, shape)
         labels = []
         for image, label in examples:
             if image is not None:
                 images[len(labels)] = image
                 labels.append(label)
         images.flush()
-        with files.replacing(labels_path) as temporary:
-            np.save(temporary, np.asarray(labels, np.int32))
-    labels = np.load(labels_path)
-    return np.load(images_path, mmap_mode="r")[: len(labels)], labels
+        # Before the images take their place, so that these have labels.
+        with files.replacing(folder / _LABELS) as temporary_labels:
+            np.save(temporary_labels, np.asarray(labels, np.int32))
+
+
+def _read(folder, shape):
+    """Returns what `_write` wrote; None if there is none or it is damaged."""
+    if not (folder / _IMAGES).exists():
+        return None
+    try:
+        images = np.load(folder / _IMAGES, mmap_mode="r")
+        labels = np.load(folder / _LABELS)
+        if images.shape != shape or len(labels) > len(images):
+            raise ValueError("other shapes")
+    except Exception as error:  # whatever damaged files raise
+        _LOGGER.warning(
+            "%s is damaged, made anew: %s", folder, first_line(error)
+        )
+        return None
+    return images[: len(labels)], labels
 
 
 def _square(image, size, resampling):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from sngan_tf import images as images_lib
 from sngan_tf import noise
 
-_BATCH_SIZE = 500
+_BATCH_SIZE = 500  # Of 32 pixels; fewer of larger ones.
 _ENLARGED_SIDE = 32
 _GAP = 2
 
@@ -67,10 +67,10 @@ class Sampler(tf.Module):
                 classes in turn.
         """
         inputs = self._inputs(seed, count, label)
-        for i in range(0, count, _BATCH_SIZE):
-            yield self.images(*(x[i : i + _BATCH_SIZE] for x in inputs))[
-                "images"
-            ]
+        side = self.generator.output_shape[1]
+        size = images_lib.batch_size(_BATCH_SIZE, side)
+        for i in range(0, count, size):
+            yield self.images(*(x[i : i + size] for x in inputs))["images"]
 
     def many(self, seed, count, label=-1):
         """Returns the pictures of `batches` as an array."""

@@ -25,8 +25,9 @@ def kernel_distance(real_features, fake_features, block=_BLOCK):
 
     Returns:
         `(distance, standard_error)`, floats. The estimate has no bias, so that
-        of two sets alike it falls below zero half of the time; it is cut off
-        there. The error is that of the mean of the blocks, nan if it is one.
+        of two sets alike it is below zero half of the time, and its mean over
+        runs is right. The error is that of the mean of the blocks, nan if it
+        is one.
 
     Raises:
         ValueError: On other shapes or numbers, or a feature that is not finite.
@@ -53,7 +54,7 @@ def kernel_distance(real_features, fake_features, block=_BLOCK):
     error = math.nan
     if count > 1:
         error = float(np.std(estimates, ddof=1)) / math.sqrt(count)
-    return max(float(np.mean(estimates)), 0.0), error
+    return float(np.mean(estimates)), error
 
 
 def _random_blocks(count, blocks):

@@ -72,7 +72,8 @@ def load(network, pictures, rows, cache=None):
     """Returns the `Reference` of some pictures.
 
     Kept in the cache under a hash of all that it depends on: the pictures
-    themselves, and the network with its resizing.
+    themselves (or what they are made of, if it takes long to read them), and
+    the network with its resizing.
 
     Args:
         network: `features.FeatureNetwork`.
@@ -84,29 +85,23 @@ def load(network, pictures, rows, cache=None):
     path = cache / "features" / f"{_key(network, pictures, rows)}.npz"
     found = _read(path, len(rows))
     if found is None:
-        found = network.stream(
-            _batches(network, pictures, rows),
-            len(rows),
-            f"{network.kind}, real pictures",
-            show=True,
-        )
-        _write(path, found)
+        with files.one_writer(path):
+            found = _read(path, len(rows))
+            if found is None:
+                what = f"{network.kind}, real pictures"
+                found = network(pictures.images, what, show=True, rows=rows)
+                _write(path, found)
     labels = None if pictures.labels is None else pictures.labels[rows]
     return Reference(*found, labels, pictures.reference)
 
 
-def _batches(network, pictures, rows):
-    for start in range(0, len(rows), network.batch_size):
-        yield pictures.images[rows[start : start + network.batch_size]]
-
-
 def _key(network, pictures, rows):
-    # The pictures' own bytes stand for data set, split, choice and size.
+    # The pictures' identity stands for data set, split, choice and size.
     about = [_VERSION, network.name, network.resize, len(rows)]
     digest = hashlib.sha256(json.dumps(about).encode())
     digest.update(str(pictures.images.shape[1:]).encode())
-    for images in _batches(network, pictures, rows):
-        digest.update(np.ascontiguousarray(images).data)
+    for part in pictures.identity(rows):
+        digest.update(part)
     return digest.hexdigest()[:24]
 
 

@@ -153,6 +153,12 @@ FIELDS = (
         "1 gray, 3 colour, 0 as the pictures are.",
     ),
     Field(
+        "data.background",
+        "white",
+        _one_of("white", "black"),
+        "What transparent pictures are laid on.",
+    ),
+    Field(
         "data.num_classes",
         0,
         _NOT_NEGATIVE,
@@ -172,6 +178,14 @@ FIELDS = (
         "Read a folder's pictures when they are needed, again in each epoch, "
         "instead of all at first.",
         free=True,
+    ),
+    Field(
+        "data.recursive",
+        False,
+        _BOOL,
+        "Read a folder's pictures in folders of folders too: all below a class "
+        "folder are of its class; all below one that holds pictures, without "
+        "labels.",
     ),
     Field(
         "data.on_bad_image",
@@ -372,7 +386,8 @@ FIELDS = (
         "evaluation.classifier_updates",
         600,
         _POSITIVE,
-        "That the classifier is trained for, of 64 pictures each.",
+        "That the classifier is trained for, of 64 pictures each, rounded up "
+        "to whole epochs.",
         free=True,
     ),
     Field(

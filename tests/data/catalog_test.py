@@ -1,11 +1,19 @@
+import http.server
+import socket
+import threading
+import time
+
 import numpy as np
 import pytest
+import requests
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 from PIL import ImageOps
+from tensorflow_datasets.core.download import downloader
 
 from sngan_tf import data
+from sngan_tf.data import catalog
 from sngan_tf.data import pictures as pictures_lib
 from sngan_tf.errors import UserError
 
@@ -361,12 +369,17 @@ def test_all_of_imagenet_without_a_shortest_side(directory):
     ],
 )
 def test_classes_are_checked_before_pictures_are_read(
-    directory, monkeypatch, name, options, message
+    directory, fitted, name, options, message
 ):
-    fitted = count_fitted(monkeypatch)
     with pytest.raises(UserError, match=message):
         data.load(name, 32, directory=directory, **options)
     assert not fitted
+
+
+def test_unequal_classes_of_a_conditional_set_are_warned_of(directory, caplog):
+    data.load("cifar10", 32, directory=directory, conditional=True)
+    assert "cifar10/3.0.2/train hold unequal numbers" in caplog.text
+    assert caplog.text.endswith("1 of automobile, 2 of airplane\n")
 
 
 def test_classes_as_asked_are_accepted(directory):
@@ -379,19 +392,6 @@ def test_classes_as_asked_are_accepted(directory):
 # Sets that are too large for memory.
 
 
-def count_fitted(monkeypatch):
-    """Returns a list that grows with every picture fitted from now on."""
-    fitted = []
-    fit = pictures_lib.Format.fit
-
-    def counted(self, image):
-        fitted.append(image)
-        return fit(self, image)
-
-    monkeypatch.setattr(pictures_lib.Format, "fit", counted)
-    return fitted
-
-
 @pytest.fixture
 def on_disk(monkeypatch, tmp_path):
     monkeypatch.setenv("SNGAN_TF_CACHE", str(tmp_path))
@@ -399,8 +399,7 @@ def on_disk(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("on_disk")
-def test_large_set_is_decoded_once(directory, monkeypatch):
-    fitted = count_fitted(monkeypatch)
+def test_large_set_is_decoded_once(directory, fitted):
     for _ in range(2):
         pictures = data.load("cifar10", 32, directory=directory)
         assert isinstance(pictures.images, np.memmap)
@@ -478,3 +477,63 @@ def test_download_by_hand_is_found(tmp_path):
     match = f"{manual}/cifar-10-binary.tar.gz, has wrong checksum"
     with pytest.raises(UserError, match=match):
         load_stored(tmp_path, "cifar10")
+
+
+def test_without_a_network_it_is_said_at_once(tmp_path, monkeypatch):
+    """tensorflow-datasets asks eleven times, for minutes."""
+    asked = []
+
+    def no_network(host, *args, **options):
+        asked.append(host)
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(catalog, "_PAUSE", 0)
+    match = r"^cifar10 can't be downloaded \(.*Name or service not known"
+    with pytest.raises(UserError, match=match):
+        load_stored(tmp_path, "cifar10")
+    assert asked.count("www.cs.toronto.edu") == catalog._TRIES
+
+
+@pytest.fixture
+def url():
+    """Yields an address that accepts at once and answers after a while."""
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(0.2)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"content")
+
+        def log_message(self, *args):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/archive.tar"
+        server.shutdown()
+
+
+def test_slow_network_is_no_missing_one(monkeypatch, url):
+    monkeypatch.setattr(catalog, "_PATIENCE", 0.1)
+    with (
+        catalog._giving_up_early(),
+        downloader._open_url(url, verify=True) as (_, content),
+    ):
+        assert b"".join(content) == b"content"
+
+
+@pytest.mark.parametrize("answer", [requests.TooManyRedirects, ValueError])
+def test_other_troubles_are_left_to_the_download(monkeypatch, url, answer):
+    def get(*args, **options):
+        raise answer
+
+    monkeypatch.setattr(requests, "get", get)
+    opened = downloader._open_url
+    with (
+        catalog._giving_up_early(),
+        downloader._open_url(url, verify=True) as (_, content),
+    ):
+        assert b"".join(content) == b"content"
+    assert downloader._open_url is opened

@@ -1,6 +1,10 @@
+import concurrent.futures
+import errno
+import fcntl
 import itertools
 import os
 import pathlib
+import threading
 
 import numpy as np
 import pytest
@@ -87,19 +91,6 @@ def load(folder, size=8, **options):
     return data.load(f"folder:{folder}", size, **options)
 
 
-def count_fitted(monkeypatch):
-    """Returns a list that grows with every picture fitted from now on."""
-    fitted = []
-    fit = pictures_lib.Format.fit
-
-    def counted(self, image):
-        fitted.append(image)
-        return fit(self, image)
-
-    monkeypatch.setattr(pictures_lib.Format, "fit", counted)
-    return fitted
-
-
 def test_large_set_is_a_file_of_the_cache(on_disk, folder):
     pictures = load(folder)
     assert on_disk in pathlib.Path(pictures.images.filename).parents
@@ -140,8 +131,7 @@ def test_gray_beside_colour_on_disk(on_disk, tmp_path):
     np.testing.assert_array_equal(colour[4, 4], [5, 5, 200])
 
 
-def test_large_set_is_decoded_once(on_disk, folder, monkeypatch):
-    fitted = count_fitted(monkeypatch)
+def test_large_set_is_decoded_once(on_disk, folder, fitted):
     first = load(folder)
     assert len(fitted) == 10
     second = load(folder)
@@ -192,7 +182,7 @@ def test_other_min_side_is_read_anew(on_disk, folder):
     assert values(load(folder, min_side=16)) == [99]
 
 
-def test_interrupted_reading_starts_again(on_disk, folder, monkeypatch):
+def test_interrupted_reading_leaves_nothing(on_disk, folder, monkeypatch):
     fit = pictures_lib.Format.fit
 
     def interrupted(self, image):
@@ -204,16 +194,92 @@ def test_interrupted_reading_starts_again(on_disk, folder, monkeypatch):
         patch.setattr(pictures_lib.Format, "fit", interrupted)
         with pytest.raises(UserError, match="interrupted"):
             load(folder)
-    assert list(on_disk.rglob("images.npy"))
+    assert not [path for path in on_disk.rglob("*") if path.is_file()]
     assert values(load(folder)) == ALL
 
 
-def test_cache_without_labels_is_made_again(on_disk, folder):
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("images", None), ("images", b"half"), ("labels", None), ("labels", b"")],
+)
+def test_damaged_set_is_made_again(on_disk, folder, caplog, name, content):
     load(folder)
-    (labels,) = on_disk.rglob("labels.npy")
-    labels.unlink()
-    labels.with_name("images.npy").write_bytes(b"half")
+    (path,) = on_disk.rglob(f"{name}.npy")
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
     assert values(load(folder)) == ALL
+    damaged = (name, content) != ("images", None)
+    assert (f"{path.parent} is damaged, made anew" in caplog.text) == damaged
+
+
+def test_halved_file_of_pictures_is_made_again(on_disk, folder):
+    load(folder)
+    (path,) = on_disk.rglob("images.npy")
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    assert values(load(folder)) == ALL
+
+
+def test_two_that_start_together_read_a_set_once(on_disk, folder, fitted):
+    barrier = threading.Barrier(3)
+
+    def started(_):
+        barrier.wait()
+        return load(folder)
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        for pictures in threads.map(started, range(3)):
+            assert values(pictures) == ALL
+    assert len(fitted) == 10
+    files = [path.name for path in on_disk.rglob("*") if path.is_file()]
+    assert sorted(files) == ["images.npy", "labels.npy"]
+
+
+def test_without_locks_one_reading_spoils_no_other(on_disk, monkeypatch):
+    def refuse(file, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    images = np.random.default_rng(0).integers(0, 256, (4, 2, 2, 3), np.uint8)
+
+    def collect(number, event):
+        def examples():
+            for i, image in enumerate(images):
+                if i == number:
+                    event()
+                yield image, i
+
+        picture_format = pictures_lib.Format(2, 3)
+        return pictures_lib.collect(examples(), 4, picture_format, "noise")
+
+    def fail():
+        raise KeyError
+
+    def another_fails():
+        with pytest.raises(KeyError):
+            collect(0, fail)
+
+    found, labels, _ = collect(2, another_fails)
+    np.testing.assert_array_equal(found, images)
+    np.testing.assert_array_equal(labels, range(4))
+
+
+@pytest.mark.parametrize(
+    "change", [{"on_bad_image": "skip"}, {"background": "black"}]
+)
+def test_other_treatment_is_read_anew(on_disk, folder, fitted, change):
+    load(folder)
+    assert values(load(folder, **change)) == ALL
+    assert len(fitted) == 20
+
+
+def test_another_version_is_read_anew(on_disk, folder, fitted, monkeypatch):
+    load(folder)
+    monkeypatch.setattr(pictures_lib, "_VERSION", pictures_lib._VERSION + 1)
+    assert values(load(folder)) == ALL
+    assert len(fitted) == 20
 
 
 def test_left_out_pictures_shorten_the_file(on_disk, folder):
@@ -243,3 +309,56 @@ def test_batches_of_a_large_set_are_those_in_memory(folder, monkeypatch):
     for (images, labels), (images_on_disk, labels_on_disk) in zip(one, other):
         np.testing.assert_array_equal(images_on_disk, images)
         np.testing.assert_array_equal(labels_on_disk, labels)
+
+
+# What stands for pictures in caches.
+
+
+@pytest.mark.parametrize("rows", [None, [3, 0]])
+def test_pictures_in_memory_stand_for_themselves(rows):
+    images = np.random.default_rng(0).integers(0, 256, (2000, 2, 2, 1), "uint8")
+    pictures = data.Pictures(images, None, (), "noise")
+    chosen = images if rows is None else images[rows]
+    assert b"".join(pictures.identity(rows)) == chosen.tobytes()
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_large_pictures_are_known_without_being_read(
+    on_disk, folder, fitted, streaming
+):
+    pictures = load(folder, streaming=streaming)
+    del fitted[:]
+
+    def identity(pictures, rows=None):
+        return b"".join(pictures.identity(rows))
+
+    whole, part = identity(pictures), identity(pictures, [3, 0])
+    assert len({whole, part, identity(pictures, [0, 3])}) == 3
+    same = load(folder, streaming=streaming)
+    assert (identity(same), identity(same, [3, 0])) == (whole, part)
+    assert not fitted
+    other = load(folder, streaming=streaming, channels=1)
+    assert identity(other) != whole
+    save(folder / "4" / "1.png", 99)
+    os.utime(folder / "4" / "1.png", (0, 0))
+    changed = load(folder, streaming=streaming)
+    assert identity(changed) != whole
+    assert identity(changed, [3, 0]) != part
+
+
+# Classes of unequal size.
+
+
+def test_unequal_classes_of_digits_are_warned_of(caplog):
+    data.load("digits", 8)
+    assert "unequal" not in caplog.text
+    data.load("digits", 8, conditional=True)
+    assert "of digits/all hold unequal numbers" in caplog.text
+    assert caplog.text.endswith("174 of 8, 183 of 3\n")
+
+
+@pytest.mark.parametrize("field", ["streaming", "recursive"])
+def test_what_is_for_folders_is_refused_elsewhere(field):
+    match = f"`data.{field}` must be False .* Received: data.{field}=True, "
+    with pytest.raises(UserError, match=match):
+        data.load("digits", 8, **{field: True})

@@ -65,10 +65,10 @@ def test_format_is_read(tmp_path, name):
     ("mode", "color", "expected"),
     [
         ("L", 77, (77,)),
-        ("LA", (77, 10), (77,)),
+        ("LA", (77, 255), (77,)),
         ("1", 1, (255,)),
         ("I;16", 77 * 256 + 200, (77,)),
-        ("RGBA", (1, 2, 3, 4), (1, 2, 3)),
+        ("RGBA", (1, 2, 3, 255), (1, 2, 3)),
         ("P", 0, (10, 20, 30)),
         ("CMYK", (0, 255, 0, 0), (255, 0, 255)),
     ],
@@ -112,6 +112,60 @@ def test_gray_alone(tmp_path, channels, given):
     np.testing.assert_array_equal(
         pictures.images, np.full((1, 8, 8, given), 77)
     )
+
+
+def transparent(kind):
+    """Returns a picture, clear on the left and dark on the right."""
+    clear = Image.new("L", (16, 8), 255)
+    clear.paste(0, (0, 0, 8, 8))
+    picture = Image.new("RGB", (16, 8), (60, 60, 60))
+    if kind in ("RGBA", "LA"):
+        picture = picture.convert(kind)
+        picture.putalpha(clear)
+    elif kind in ("palette", "GIF"):
+        picture = Image.new("P", (16, 8), 1)
+        picture.putpalette([200, 0, 0, 60, 60, 60])
+        picture.paste(0, (0, 0, 8, 8))
+    else:  # One of its colours is clear.
+        picture = picture.convert(kind)
+        colour = (200, 0, 0) if kind == "RGB" else 200
+        picture.paste(colour, (0, 0, 8, 8))
+    options = {
+        "palette": {"transparency": 0},
+        "GIF": {"transparency": 0},
+        "RGB": {"transparency": (200, 0, 0)},
+        "L": {"transparency": 200},
+    }
+    return picture, options.get(kind, {})
+
+
+@pytest.mark.parametrize(
+    ("background", "level"), [(None, 255), ("white", 255), ("black", 0)]
+)
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "palette", "GIF", "RGB", "L"])
+def test_transparent_picture_is_laid_on_the_background(
+    tmp_path, kind, background, level
+):
+    picture, options = transparent(kind)
+    suffix = ".gif" if kind == "GIF" else ".png"
+    picture.save(tmp_path / f"a{suffix}", **options)
+    options = {"background": background} if background else {}
+    (found,) = data.load(f"folder:{tmp_path}", 16, **options).images
+    channels = 1 if kind in ("L", "LA") else 3
+    # The middle half of the width is seen, at twice the size.
+    expected = np.full((16, 16, channels), 60)
+    expected[:, :8] = level
+    assert found.shape == expected.shape
+    np.testing.assert_array_equal(found[:, :4], expected[:, :4])
+    np.testing.assert_array_equal(found[:, -4:], expected[:, -4:])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_half_transparent_picture_is_half_its_background(tmp_path, channels):
+    save(tmp_path / "a.png", "RGBA", color=(50, 50, 50, 128))
+    (found,) = load(tmp_path, channels=channels).images
+    expected = 50 * 128 / 255 + 255 * (1 - 128 / 255)
+    np.testing.assert_allclose(found, np.full((8, 8, channels), expected), 1e-2)
 
 
 def test_exif_rotation_is_undone(tmp_path):
@@ -188,6 +242,59 @@ def test_pictures_beside_classes_are_an_error(tmp_path):
         load(tmp_path)
 
 
+# Folders of folders.
+
+
+def save_tree(folder, names):
+    """Writes pictures, each of its own gray."""
+    for i, name in enumerate(names):
+        save(folder / name, "L", color=i)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_all_below_a_class_folder_is_of_its_class(tmp_path, streaming):
+    names = ["cat/1.png", "cat/a/b/2.png", "cat/z/3.png", "dog/young/4.png"]
+    save_tree(tmp_path, [*names, "cat/.hidden/5.png", ".git/a/6.png"])
+    pictures = load(tmp_path, recursive=True, streaming=streaming)
+    np.testing.assert_array_equal(
+        np.asarray(pictures.images)[:, 4, 4, 0], [0, 1, 2, 3]
+    )
+    np.testing.assert_array_equal(pictures.labels, [0, 0, 0, 1])
+    assert pictures.class_names == ("cat", "dog")
+
+
+def test_all_below_a_flat_folder_is_one_set(tmp_path):
+    save_tree(tmp_path, ["b/1.png", "a.png", "c/d/2.png", "c/2.png"])
+    pictures = load(tmp_path, recursive=True)
+    np.testing.assert_array_equal(pictures.images[:, 4, 4, 0], [1, 0, 3, 2])
+    assert pictures.labels is None
+
+
+def test_folders_of_folders_are_read_only_if_asked(tmp_path):
+    save_tree(tmp_path, ["cat/1.png", "cat/more/2.png"])
+    assert len(load(tmp_path)) == 1
+    save_tree(tmp_path, ["dog/more/1.png"])
+    with pytest.raises(UserError, match="data.recursive.*dog without any"):
+        load(tmp_path)
+    assert len(load(tmp_path, recursive=True)) == 3
+
+
+def test_class_folder_without_pictures_below_is_an_error(tmp_path):
+    save_tree(tmp_path, ["cat/1.png"])
+    (tmp_path / "dog" / "young").mkdir(parents=True)
+    with pytest.raises(UserError, match="dog without any"):
+        load(tmp_path, recursive=True)
+
+
+def test_links_are_followed_as_classes_alone(tmp_path):
+    save_tree(tmp_path, ["pictures/cat/1.png", "elsewhere/2.png"])
+    (tmp_path / "pictures/cat/loop").symlink_to(tmp_path)
+    (tmp_path / "pictures/dog").symlink_to(tmp_path / "elsewhere")
+    pictures = load(tmp_path / "pictures", recursive=True)
+    np.testing.assert_array_equal(pictures.images[:, 4, 4, 0], [0, 1])
+    np.testing.assert_array_equal(pictures.labels, [0, 1])
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -241,11 +348,6 @@ def damage(folder, counts):
             {"conditional": True},
             "two classes or more.*{} with the single class cat$",
         ),
-        (
-            {"ant": 2, "bee": 1, "cat": 3},
-            {"conditional": True},
-            "equally many.*{} with 1 of bee, 3 of cat$",
-        ),
     ],
 )
 def test_classes_are_checked_before_a_picture_is_read(
@@ -258,18 +360,26 @@ def test_classes_are_checked_before_a_picture_is_read(
         load(tmp_path)
 
 
-def test_equal_class_folders_suit_a_conditional_network(tmp_path):
-    for name, number in itertools.product(("cat", "dog"), range(3)):
-        save(tmp_path / name / f"{number}.png")
-    pictures = load(tmp_path, conditional=True, num_classes=2)
-    np.testing.assert_array_equal(pictures.labels, [0, 0, 0, 1, 1, 1])
-
-
-def test_unequal_class_folders_suit_other_networks(tmp_path):
-    save(tmp_path / "cat" / "1.png")
-    save(tmp_path / "dog" / "1.png")
-    save(tmp_path / "dog" / "2.png")
-    np.testing.assert_array_equal(load(tmp_path).labels, [0, 1, 1])
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    ("counts", "conditional", "warning"),
+    [
+        ((3, 3, 3), True, ""),
+        ((2, 1, 3), True, "1 of bee, 3 of cat"),
+        ((2, 1, 3), False, ""),
+    ],
+)
+def test_unequal_class_folders_are_warned_of(
+    tmp_path, caplog, counts, conditional, warning, streaming
+):
+    for name, count in zip(("ant", "bee", "cat"), counts):
+        for number in range(count):
+            save(tmp_path / name / f"{number}.png")
+    options = {"conditional": conditional, "streaming": streaming}
+    pictures = load(tmp_path, num_classes=3, **options)
+    np.testing.assert_array_equal(np.bincount(pictures.labels), counts)
+    assert (f"{tmp_path} hold unequal numbers" in caplog.text) == bool(warning)
+    assert warning in caplog.text
 
 
 # Pictures to leave out.
@@ -291,12 +401,13 @@ def test_folder_of_small_pictures_alone_is_an_error(tmp_path):
         load(tmp_path, min_side=9)
 
 
-def test_classes_are_equal_after_small_pictures_are_left_out(tmp_path):
+def test_classes_may_be_unequal_by_what_is_left_out(tmp_path, caplog):
     save(tmp_path / "cat" / "1.png", size=(16, 16))
     save(tmp_path / "dog" / "1.png", size=(8, 8))
     assert len(load(tmp_path, conditional=True)) == 2
-    with pytest.raises(UserError, match="0 of dog, 1 of cat"):
-        load(tmp_path, min_side=16, conditional=True)
+    assert not caplog.text
+    assert len(load(tmp_path, min_side=16, conditional=True)) == 1
+    assert "0 of dog, 1 of cat" in caplog.text
 
 
 # Pictures that can't be read.
@@ -455,3 +566,12 @@ def test_streamed_pictures_are_those_in_memory(
     assert streamed.class_names == memory.class_names
     assert streamed.reference == memory.reference
     assert len(streamed) == len(memory) == (4 if min_side else 6)
+
+
+def test_streaming_opens_no_file_that_it_knows_enough_of(tmp_path, monkeypatch):
+    save_tree(tmp_path, [f"{i}.png" for i in range(4)])
+    opened = []
+    monkeypatch.setattr(Image, "open", opened.append)
+    images = load(tmp_path, streaming=True, channels=1).images
+    assert images.shape == (4, 8, 8, 1)
+    assert not opened

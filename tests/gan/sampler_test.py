@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import small
@@ -34,6 +35,20 @@ def test_batches_are_the_parts_of_all_pictures(sampler, monkeypatch):
     assert [len(part) for part in parts] == [4, 4, 2]
     np.testing.assert_allclose(
         np.concatenate(parts).astype(int), whole.astype(int), atol=1
+    )
+
+
+def test_batches_of_larger_pictures_are_smaller(monkeypatch):
+    latents = keras.Input((1,))
+    x = keras.layers.UpSampling2D(64)(keras.layers.Reshape((1, 1, 1))(latents))
+    sampler = sampler_lib.Sampler(keras.Model(latents, x))
+    monkeypatch.setattr(sampler_lib, "_BATCH_SIZE", 12)
+    parts = [*sampler.batches(1, 10)]
+    assert [len(part) for part in parts] == [3, 3, 3, 1]
+    # Each is of its own latent, which all its pixels are.
+    expected = sampler._inputs(1, 10)[0][:, 0] > 0
+    np.testing.assert_array_equal(
+        np.concatenate(parts)[:, 5, 7, 0] >= 128, expected
     )
 
 

@@ -1,4 +1,7 @@
+import concurrent.futures
+import dataclasses
 import logging
+import threading
 
 import numpy as np
 import pytest
@@ -224,6 +227,44 @@ def test_images_may_be_a_memory_map(tmp_path, runs):
     assert_of(found, given, ROWS)
     reference.load(network(), given, ROWS, tmp_path)
     assert len(runs) == 1
+
+
+def test_streamed_pictures_are_read_once(tmp_path, runs):
+    given = pictures()
+    read = []
+
+    class Read:
+        shape = given.images.shape
+
+        def __getitem__(self, rows):
+            read.extend(rows)
+            return given.images[rows]
+
+        def __len__(self):
+            return len(given)
+
+    streamed = dataclasses.replace(given, images=Read(), digest="0123")
+    for _ in range(2):
+        found = reference.load(network(), streamed, ROWS, tmp_path)
+        assert_of(found, given, ROWS)
+        assert read == [*ROWS]
+    reference.load(network(), streamed, ROWS[::-1], tmp_path)
+    other = dataclasses.replace(streamed, digest="4567")
+    reference.load(network(), other, ROWS, tmp_path)
+    assert len(runs) == 3
+
+
+def test_two_that_start_together_make_one(tmp_path, runs):
+    barrier = threading.Barrier(3)
+
+    def started(_):
+        barrier.wait()
+        return reference.load(network(), pictures(), ROWS, tmp_path)
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        for found in threads.map(started, range(3)):
+            assert_of(found, pictures(), ROWS)
+    assert len(runs) == len(files(tmp_path)) == 1
 
 
 def test_images_may_be_a_view_in_another_order(tmp_path, runs):

@@ -1,6 +1,8 @@
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from sngan_tf.errors import UserError
 from sngan_tf.runs import build
@@ -188,3 +190,22 @@ def test_every_choice_passes(tiny_config, field, values):
     for value in values:
         tiny_config.update_from_flattened_dict({field: value})
         build.check(tiny_config)
+
+
+def test_pictures_are_treated_as_the_config_says(tiny_config, tmp_path):
+    for folder, level in (("train", 10), ("test", 20)):
+        (tmp_path / folder / "a" / "b").mkdir(parents=True)
+        picture = Image.new("LA", (8, 8), (level, 0))
+        picture.save(tmp_path / folder / "a" / "b" / "1.png")
+        Image.new("L", (8, 8), level).save(tmp_path / folder / "a" / "2.png")
+    tiny_config.data.name = f"folder:{tmp_path / 'train'}"
+    tiny_config.evaluation.reference = f"folder:{tmp_path / 'test'}"
+    tiny_config.data.recursive = True
+    for background, level in (("white", 255), ("black", 0)):
+        tiny_config.data.background = background
+        pictures = build.pictures(tiny_config)
+        held_out = build._held_out(tiny_config, pictures)
+        np.testing.assert_array_equal(pictures.images[:, 4, 4, 0], [10, level])
+        np.testing.assert_array_equal(held_out.images[:, 4, 4, 0], [20, level])
+    tiny_config.evaluation.reference = "digits"
+    assert len(build._held_out(tiny_config, pictures)) == 1797

@@ -1,11 +1,13 @@
 """A classifier of the data set's own labels, where there is no Inception."""
 
+import contextlib
 import hashlib
 import logging
 import pathlib
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers
 
 from sngan_tf import files
@@ -25,8 +27,9 @@ def load_classifier(pictures, updates, cache=None):
     """Returns a classifier of a data set, trained once and then cached.
 
     Four fifths of the pictures, a fixed choice, train it; the rest are held
-    out to measure its accuracy. Scores from it are comparable only with scores
-    from the same weights, and never with those of Inception.
+    out to measure its accuracy. They are read batch by batch. Scores from it
+    are comparable only with scores from the same weights, and never with those
+    of Inception.
 
     Args:
         pictures: `data.Pictures` with labels.
@@ -51,11 +54,14 @@ def load_classifier(pictures, updates, cache=None):
     path = cache / f"classifier-{_key(pictures, updates)}.keras"
     model = _load(path)
     if model is None:
-        model = _train(pictures, training, updates)
-        with files.replacing(path) as temporary:
-            model.save(temporary)
+        with files.one_writer(path):
+            model = _load(path)
+            if model is None:
+                model = _train(pictures, training, updates)
+                with files.replacing(path) as temporary:
+                    model.save(temporary)
     network = _frozen(model)
-    _, logits = network(pictures.images[held_out])
+    _, logits = network(pictures.images, rows=held_out)
     right = np.argmax(logits, axis=1) == pictures.labels[held_out]
     network.accuracy = float(np.mean(right))
     return network
@@ -83,7 +89,7 @@ def _frozen(model):
 def _train(pictures, rows, updates):
     keras.utils.set_random_seed(0)
     network = _network(pictures.images.shape[1:], len(pictures.class_names))
-    logits = keras.Model(network.inputs, network.outputs[1])
+    logits = _of_rows(network, pictures.images)
     steps_per_epoch = -(-len(rows) // _TRAINING_BATCH_SIZE)
     epochs = -(-updates // steps_per_epoch)
     updates = epochs * steps_per_epoch
@@ -99,14 +105,15 @@ def _train(pictures, rows, updates):
         metrics=["accuracy"],
         jit_compile=False,
     )
-    with progress.bar("classifier", updates, unit=" updates") as bar:
+    bar = progress.bar("classifier, whole epochs", updates, unit=" updates")
+    with bar, _reading(pictures.images):
 
         def show(batch, logs):
             bar.set_postfix(accuracy=f"{logs['accuracy']:.3f}", refresh=False)
             bar.update()
 
         logits.fit(
-            pictures.images[rows],
+            rows,
             pictures.labels[rows],
             batch_size=_TRAINING_BATCH_SIZE,
             epochs=epochs,
@@ -114,6 +121,30 @@ def _train(pictures, rows, updates):
             callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=show)],
         )
     return network
+
+
+def _of_rows(network, images):
+    """Returns a model of row numbers to the logits of these images."""
+    shape = images.shape[1:]
+
+    def read(rows):
+        batch = tf.numpy_function(lambda rows: images[rows], [rows], tf.uint8)
+        return tf.ensure_shape(batch, (None, *shape))
+
+    rows = keras.Input((), dtype="int64")
+    batch = layers.Lambda(read, output_shape=shape, dtype="uint8")(rows)
+    return keras.Model(rows, network(batch)[1])
+
+
+@contextlib.contextmanager
+def _reading(images):
+    """Names a picture that can't be read, not the operation that read it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if unreadable := getattr(images, "error", None):
+            raise unreadable from error
+        raise
 
 
 def _network(image_shape, num_classes):
@@ -148,7 +179,8 @@ def _convolution(x, maps):
 def _key(pictures, updates):
     digest = hashlib.sha256(f"{_VERSION} {updates}".encode())
     digest.update(str(pictures.images.shape).encode())
-    digest.update(np.ascontiguousarray(pictures.images).data)
+    for part in pictures.identity():
+        digest.update(part)
     digest.update(np.ascontiguousarray(pictures.labels).data)
     return digest.hexdigest()[:16]
 

@@ -48,6 +48,7 @@ def load_inception(location=""):
         outputs,
         f"TF1 bilinear to {_size()}",
         _BATCH_SIZE,
+        full_side=_size(),
     )
 
 

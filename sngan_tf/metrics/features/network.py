@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from sngan_tf import images as images_lib
 from sngan_tf import progress
 
 
@@ -22,51 +23,70 @@ class FeatureNetwork:
         outputs: Function of uint8 `(batch, height, width, channels)` to float32
             `(batch, d)` features and `(batch, classes)` logits.
         resize: As above.
-        batch_size: Pictures that go through it at once.
+        batch_size: Most pictures that go through it at once.
+        full_side: Side of the largest pictures, in pixels, of which that many
+            do; of larger ones as many as have as many pixels.
         accuracy: As above.
     """
 
     def __init__(
-        self, kind, digest, outputs, resize, batch_size, accuracy=None
+        self,
+        kind,
+        digest,
+        outputs,
+        resize,
+        batch_size,
+        full_side=32,
+        accuracy=None,
     ):
         self.kind = kind
         self.name = f"{kind}-{digest[:12]}"
         self.resize = resize
-        self.batch_size = batch_size
+        self._batch_size = batch_size
+        self._full_side = full_side
         self.accuracy = accuracy
         # One graph for all batches and evaluations, or memory would grow.
         self._outputs = tf.function(outputs, reduce_retracing=True)
 
-    def __call__(self, images, what="real pictures", show=False):
-        """Returns the features and logits of an array of pictures.
+    def __call__(self, images, what="real pictures", show=False, rows=None):
+        """Returns the features and logits of pictures, read batch by batch.
 
         Args:
-            images: `(n, size, size, channels)`, uint8.
+            images: `(n, size, size, channels)`, uint8; an array, or what reads
+                the pictures that it is indexed by.
             what: Name of the progress bar.
             show: Whether to show it.
+            rows: Numbers of the pictures; by default those of all.
         """
+        rows = np.arange(len(images)) if rows is None else rows
+        size = self._size_at(images.shape[1])
         batches = (
-            images[i : i + self.batch_size]
-            for i in range(0, len(images), self.batch_size)
+            images[rows[i : i + size]] for i in range(0, len(rows), size)
         )
-        return self.stream(batches, len(images), what, show)
+        return self.stream(batches, len(rows), what, show)
 
     def stream(self, batches, count, what="generated pictures", show=False):
         """Returns float32 `(count, d)` features and `(count, classes)` logits.
 
         Args:
             batches: Iterable of uint8 `(batch, size, size, channels)`, of
-                `count` pictures in all, of which one is held at a time.
+                `count` pictures in all. They go through in batches of the
+                network's own size, of which one is held at a time.
             count: Number of pictures.
             what: Name of the progress bar.
             show: Whether to show it.
+
+        Raises:
+            ValueError: If there are fewer or more pictures.
         """
         features = logits = None
         end = 0
         with progress.bar(what, count, show=show) as bar:
-            for images in batches:
-                outputs = self._outputs(tf.convert_to_tensor(images))
+            for images in self._rebatched(batches):
                 start, end = end, end + len(images)
+                if end > count:
+                    break
+                outputs = self._outputs(tf.convert_to_tensor(images))
                 if features is None:
                     features, logits = (
                         np.empty((count, output.shape[-1]), np.float32)
@@ -74,4 +94,29 @@ class FeatureNetwork:
                     )
                 features[start:end], logits[start:end] = outputs
                 bar.update(len(images))
+        if end != count:
+            more = " or more" if end > count else ""
+            raise ValueError(
+                "`batches` must hold `count` pictures. "
+                f"Received: count={count}, {end}{more} pictures"
+            )
         return features, logits
+
+    def _size_at(self, side):
+        return images_lib.batch_size(self._batch_size, side, self._full_side)
+
+    def _rebatched(self, batches):
+        """Yields the same pictures in batches of the network's size."""
+        parts, room = [], 0
+        for images in batches:
+            size = self._size_at(images.shape[1])
+            while len(images):
+                room = room or size
+                parts.append(images[:room])
+                images = images[room:]
+                room -= len(parts[-1])
+                if not room:
+                    yield np.concatenate(parts)
+                    parts = []
+        if parts:
+            yield np.concatenate(parts)

@@ -1,9 +1,13 @@
+import concurrent.futures
+import dataclasses
 import logging
 import pathlib
+import threading
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 from sngan_tf import data
@@ -65,8 +69,8 @@ def fits(monkeypatch):
     """Replaces `keras.Model.fit`; returns the arguments of its calls."""
     calls = []
 
-    def fit(model, images, labels, **options):
-        calls.append((images, labels, options))
+    def fit(model, rows, labels, **options):
+        calls.append((rows, labels, options))
 
     monkeypatch.setattr(keras.Model, "fit", fit)
     return calls
@@ -127,6 +131,79 @@ def test_accuracy_is_of_the_pictures_held_out(tmp_path, trainings):
     _, logits = network(given.images[held_out])
     right = logits.argmax(axis=1) == given.labels[held_out]
     assert network.accuracy == np.mean(right)
+
+
+class Read:
+    """Pictures that are there only as long as they are looked at.
+
+    Args:
+        images: What they are.
+
+    Attributes:
+        largest: Most that were read at a time.
+        count: How many were read in all.
+    """
+
+    dtype = np.dtype("uint8")
+
+    def __init__(self, images):
+        self._images = images
+        self.shape = images.shape
+        self.largest = self.count = 0
+
+    def __len__(self):
+        return len(self._images)
+
+    def __getitem__(self, rows):
+        found = self._images[rows]
+        self.largest = max(self.largest, len(found))
+        self.count += len(found)
+        return found
+
+
+def test_known_classifier_reads_held_out_pictures_alone(tmp_path, trainings):
+    read = Read(pictures(3000).images)
+    given = dataclasses.replace(pictures(3000), images=read, digest="0123")
+    features.load_classifier(given, UPDATES, tmp_path)
+    read.count = 0
+    network = features.load_classifier(given, UPDATES, tmp_path)
+    assert (read.count, read.largest) == (600, 500)
+    _, logits = network(read, rows=np.arange(600))
+    held_out, _ = features.split_rows(3000)
+    assert len(logits) == len(held_out) == 600
+    other = dataclasses.replace(given, digest="4567")
+    features.load_classifier(other, UPDATES, tmp_path)
+    assert len(trainings) == 2
+
+
+def test_picture_that_cannot_be_read_ends_training_with_its_name(monkeypatch):
+    class Bad(Read):
+        error = None
+
+        def __getitem__(self, rows):
+            self.error = UserError("a.png can't be read as a picture")
+            raise self.error
+
+    def fit(model, rows, *args, **options):
+        tf.function(model)(tf.constant(rows))
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    given = dataclasses.replace(pictures(20), images=Bad(pictures(20).images))
+    with pytest.raises(UserError, match="^a.png can't be read as a picture$"):
+        classifier._train(given, np.arange(16), 1)
+
+
+def test_two_that_start_together_train_one(tmp_path, trainings):
+    barrier = threading.Barrier(2)
+
+    def started(_):
+        barrier.wait()
+        return features.load_classifier(pictures(), UPDATES, tmp_path).name
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        one, other = threads.map(started, range(2))
+    assert one == other
+    assert len(trainings) == len(list(tmp_path.iterdir())) == 1
 
 
 def test_cached_classifier_is_reused(trained, untrainable):
@@ -245,8 +322,8 @@ def test_training_sees_the_rows_it_is_given_alone(fits):
     given = pictures(100)
     rows = np.random.permutation(100)[:70]
     classifier._train(given, rows, 1)
-    ((images, labels, _),) = fits
-    np.testing.assert_array_equal(images, given.images[rows])
+    ((found, labels, _),) = fits
+    np.testing.assert_array_equal(found, rows)
     np.testing.assert_array_equal(labels, given.labels[rows])
 
 
@@ -257,17 +334,22 @@ def test_one_update_is_enough(fits):
 
 
 @pytest.mark.slow
-def test_a_bar_shows_whole_epochs_of_training(tmp_path, capsys):
-    """80 pictures of 100 are two batches."""
-    given = pictures(100)
-    features.load_classifier(given, 3, tmp_path)
+def test_streamed_pictures_train_the_same_classifier(tmp_path, capsys):
+    """80 pictures of 100 are two batches, with a bar of two whole epochs."""
+    memory = pictures(100)
+    names = [features.load_classifier(memory, 3, tmp_path).name]
     shown = capsys.readouterr().err
-    assert "classifier: 100%" in shown
+    assert "classifier, whole epochs: 100%" in shown
     assert "4/4" in shown
     assert "updates" in shown
     assert "accuracy=" in shown
-    features.load_classifier(given, 3, tmp_path)
+    names.append(features.load_classifier(memory, 3, tmp_path).name)
     assert capsys.readouterr().err == ""
+    read = Read(memory.images)
+    streamed = dataclasses.replace(memory, images=read, digest="0123")
+    names.append(features.load_classifier(streamed, 3, tmp_path).name)
+    assert len({*names}) == 1
+    assert (read.count, read.largest) == (2 * 80 + 20, 64)
 
 
 @pytest.mark.parametrize(("channels", "flips"), [(1, 0), (3, 1)])

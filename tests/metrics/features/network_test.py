@@ -68,6 +68,66 @@ def test_batches_are_no_larger_than_batch_size():
     assert sizes == [8, 8, 3]
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [([19], [8, 8, 3]), ([3] * 5, [8, 7]), ([9, 0, 2, 10], [8, 8, 5])],
+)
+def test_stream_keeps_to_batch_size_whatever_it_is_given(given, expected):
+    sizes = []
+
+    def recorded(images):
+        tf.py_function(lambda images: sizes.append(len(images)), [images], [])
+        return outputs(images)
+
+    images = pictures(sum(given))
+    batches = np.split(images, np.cumsum(given)[:-1])
+    found = network(8, outputs=recorded).stream(
+        map(tf.constant, batches), len(images)
+    )
+    assert_of(images, found)
+    assert sizes == expected
+
+
+@pytest.mark.parametrize(
+    ("side", "full_side", "largest"),
+    [(4, 32, 10), (32, 32, 10), (64, 32, 2), (128, 32, 1), (64, 64, 10)],
+)
+def test_larger_pictures_go_through_in_smaller_batches(
+    side, full_side, largest
+):
+    sizes = []
+
+    def recorded(images):
+        tf.py_function(lambda images: sizes.append(len(images)), [images], [])
+        return outputs(images)
+
+    images = np.zeros((10, side, side, 1), np.uint8)
+    network(10, outputs=recorded, full_side=full_side)(images)
+    assert (max(sizes), sum(sizes)) == (largest, 10)
+
+
+@pytest.mark.parametrize("rows", [[3], [36, 0, 5], range(36, 0, -1)])
+def test_call_takes_some_of_the_pictures(rows):
+    images, rows = pictures(37), np.array(rows)
+    assert_of(images[rows], network()(images, rows=rows))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "found"),
+    [
+        ([10, 10, 4], "24"),
+        ([], "0"),
+        ([10, 10, 6], "26 or more"),
+        ([10, 10, 20], "30 or more"),
+    ],
+)
+def test_fewer_or_more_pictures_than_said_are_an_error(sizes, found):
+    batches = [pictures(size) for size in sizes]
+    match = f"^`batches` must hold .* Received: count=25, {found} pictures$"
+    with pytest.raises(ValueError, match=match):
+        network().stream(batches, 25)
+
+
 def test_stream_holds_one_batch_at_a_time():
     taken, done = [], []
 
@@ -81,7 +141,7 @@ def test_stream_holds_one_batch_at_a_time():
             taken.append(None)
             yield batch
 
-    network(outputs=recorded).stream(batches(), 12)
+    network(3, outputs=recorded).stream(batches(), 12)
     assert len(done) == 4
 
 
