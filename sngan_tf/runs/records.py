@@ -98,13 +98,22 @@ class Records:
         with self._writer.as_default(step=step):
             for row in rows:
                 tf.summary.scalar(row["metric"], row["value"])
-        known = files.read_rows(self._workdir.scores)
-        best = checkpoint.latest_step(self._workdir.best)
         metric = self._config.evaluation.best
         # The checkpoint first: without its scores it is made again.
-        if scorer_lib.beats(rows, known, best, metric):
+        if scorer_lib.beats(rows, self._scores_of_best(), metric):
             self._best.save(step)
+            files.write_rows(self._workdir.best_scores, rows)
         self._workdir.add_scores(rows)
+
+    def _scores_of_best(self):
+        """Returns the rows that the best checkpoint was kept for."""
+        step = checkpoint.latest_step(self._workdir.best)
+        # Runs from before they were kept with it have them among all.
+        for path in (self._workdir.best_scores, self._workdir.scores):
+            rows = [row for row in files.read_rows(path) if row["step"] == step]
+            if rows:
+                return rows
+        return []
 
     def evaluate_missing(self, step):
         """Evaluates a restored GAN that was stopped before its scores."""

@@ -31,6 +31,7 @@ class Workdir:
         self.config = self.path / "config.json"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"
+        self.best_scores = self.best / "scores.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.train_log = self.path / "train.jsonl"
         self.scores = self.path / "scores.jsonl"
