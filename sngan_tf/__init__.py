@@ -17,6 +17,7 @@ _HOMES = {
     "wrap": "layers",
 }
 _MODULES = {
+    "callbacks": "runs.callbacks",
     "layers": "layers",
     "losses": "gan.losses",
     "metrics": "metrics",

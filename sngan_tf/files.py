@@ -53,6 +53,12 @@ def write_rows(path, rows):
     write_text(path, "".join(map(_line, rows)))
 
 
+def add_rows(path, rows):
+    """Adds the rows that a `.jsonl` file doesn't hold already, or none."""
+    known = read_rows(path)
+    write_rows(path, known + [row for row in rows if row not in known])
+
+
 def append_row(path, row):
     """Appends one JSON object as a line.
 

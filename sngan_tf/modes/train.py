@@ -118,6 +118,7 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
             records.evaluate_missing(start)
             kept += records.callbacks(save)
             stack.callback(records.close)
+        kept.append(interrupts_lib.StopOnSignal(interrupts, save, gather))
         if start < config.updates:
             _LOGGER.info("Training from update %d to %d", start, config.updates)
             _fit(
@@ -125,7 +126,7 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
                 _batches(config, strategy, pictures, start),
                 start,
                 config.updates,
-                [*kept, callbacks.StopOnSignal(interrupts, save, gather)],
+                kept,
             )
             if not config.checkpoint_every:
                 save(config.updates)

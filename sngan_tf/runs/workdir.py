@@ -165,12 +165,6 @@ class Workdir:
     def has_checkpoint(self):
         return any(self.checkpoints.glob("*.index"))
 
-    def add_scores(self, rows):
-        """Adds the rows that `scores.jsonl` doesn't hold already, or none."""
-        known = files.read_rows(self.scores)
-        new = [row for row in rows if row not in known]
-        files.write_rows(self.scores, known + new)
-
     def forget_after(self, step):
         """Drops the log lines of updates that a resumed run does again."""
         if self.train_log.exists():

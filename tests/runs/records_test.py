@@ -43,7 +43,7 @@ def evaluate(tiny_config, run):
             )
             for step in steps:
                 gan.step.assign(step)
-                records.evaluate(step)
+                records.scores.score(step)
 
     return evaluate
 
