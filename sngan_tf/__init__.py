@@ -14,6 +14,7 @@ _HOMES = {
     "GAN": "gan",
     "SpectralNormalization": "layers",
     "fold": "layers",
+    "load_run": "runs.loading",
     "wrap": "layers",
 }
 _MODULES = {

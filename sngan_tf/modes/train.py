@@ -13,6 +13,7 @@ from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import distribution
 from sngan_tf.runs import interrupts as interrupts_lib
+from sngan_tf.runs import loading
 from sngan_tf.runs import records as records_lib
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,6 +40,8 @@ def train(config, workdir):
     # Check everything that costs nothing.
     build.check(config)
     workdir.check(config)
+    if not workdir.has_checkpoint():
+        loading.check_start(config)
     workdir.check_writable()
     is_chief = distribution.is_chief(config.distribution)
     if is_chief:
@@ -99,6 +102,11 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
             config.keep_checkpoints_hours,
         )
         start = checkpoints.restore()
+        if not start and config.start_from:
+            start = loading.start(gan, config)
+            _LOGGER.info(
+                "Started with %s of %s", config.start_with, config.start_from
+            )
     if gather and len(starts := set(gather(start))) > 1:
         raise UserError(
             "`workdir` must be the same folder on all hosts, with the same "
