@@ -4,8 +4,11 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 
 from sngan_tf.errors import writing
+
+_TEMPORARY = re.compile(r"\.(\d+)-.+")  # Of which process.
 
 
 def cache_directory():
@@ -36,6 +39,28 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def forget_unfinished(folder):
+    """Deletes what a kill within `replacing` has left in a folder or below.
+
+    That of other processes of this machine stays as long as they live.
+    """
+    for path in folder.rglob(".*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and not _is_anothers(int(found[1])):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def _is_anothers(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
 
 
 def write_text(path, text):

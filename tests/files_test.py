@@ -85,3 +85,14 @@ def test_other_errors_are_left_as_they_are():
 )
 def test_first_line_of_an_error(error, line):
     assert first_line(error) == line
+
+
+def test_what_killed_processes_left_is_forgotten(tmp_path):
+    gone, ours, anothers = 2**22 + 1, os.getpid(), os.getppid()
+    folder = tmp_path / "below"
+    folder.mkdir()
+    kept = [".lock", ".unfinished", "1-a.png", f".{anothers}-a.png"]
+    for name in [*kept, f".{gone}-a.png", f".{ours}-a.png"]:
+        (folder / name).touch()
+    files.forget_unfinished(tmp_path)
+    assert sorted(path.name for path in folder.iterdir()) == sorted(kept)

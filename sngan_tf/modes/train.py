@@ -6,6 +6,7 @@ import logging
 import tensorflow as tf
 
 from sngan_tf import data
+from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
 from sngan_tf.runs import build
@@ -73,6 +74,7 @@ def train(config, workdir):
 
     with workdir.locked() if is_chief else contextlib.nullcontext():
         if is_chief:
+            files.forget_unfinished(workdir.path)
             workdir.prepare(config)
         try:
             return _train(config, workdir, strategy, pictures, scorer, is_chief)

@@ -173,6 +173,8 @@ def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
     kept = whole.best_scores.relative_to(whole.path)
     for name in ("train.jsonl", "scores.jsonl", kept):
         assert rows_of(whole.path / name) == rows_of(torn.path / name), SEED
+    # Nor is anything left of a file that was not moved.
+    assert [*torn.path.rglob(".*")] == [torn.path / ".lock"]
     pictures = sorted(path.name for path in whole.samples.glob("*.png"))
     assert len(pictures) == 6
     for name in pictures:
