@@ -12,8 +12,11 @@ Published Inception scores at 450,000 updates:
 
 That of the unconditional network, the default here, stands in a figure alone
 (Fig. 13). Ours: not measured yet. Batches are those of the authors' four GPUs
-together, 64 and 128; one of 16 on a single GPU is known to end far lower. The
-generator's batch norm is that of each replica, as theirs.
+together, 64 and 128; one of 16 on a single GPU is known to end far lower.
+Batch norm is that of each GPU, as theirs seems to have been: of 32 fakes of the
+generator's 128 on four. On eight it is of 16, another experiment;
+--config.network.synchronized_batch_norm=True takes all 128 on any number, as
+one GPU does by itself.
 
 Pictures with a side below 256 pixels are left out, as in the authors' code.
 The first run makes a file of about 60 GB of the others in the cache
@@ -35,6 +38,7 @@ def get_config(text=""):
     config.evaluation.classifier_updates = 15 * 625
     config.evaluation.split = "validation"
     config.network.name = "resnet"
+    config.network.synchronized_batch_norm = False
     arguments.set_resnet_training(config)
     config.updates = 450_000
     config.optimizer.decay_from = 400_000

@@ -14,9 +14,11 @@ _HOMES = {
     "GAN": "gan",
     "SpectralNormalization": "layers",
     "fold": "layers",
+    "load_run": "runs.loading",
     "wrap": "layers",
 }
 _MODULES = {
+    "callbacks": "runs.callbacks",
     "layers": "layers",
     "losses": "gan.losses",
     "metrics": "metrics",

@@ -6,8 +6,8 @@
 
 Installed, the command is `sngan-tf`, and configs go by their names:
 --config=digits, --config=cifar10_cnn:setting=C. Without --mode all modes run
-in turn. Any field of a config can be overridden:
---config.optimizer.learning_rate=1e-3.
+in turn. A run knows its config: --mode=sample --workdir=runs/a is enough. Any
+field of a config can be overridden: --config.optimizer.learning_rate=1e-3.
 """
 
 import importlib
@@ -21,6 +21,7 @@ from sngan_tf import errors
 
 MODES = ("train", "evaluate", "sample", "export")
 DEFAULT_CONFIG = "digits"
+DEFAULT_WORKDIR = "runs/digits"
 _PACKAGE = pathlib.Path(__file__).parent
 
 
@@ -45,10 +46,12 @@ def _define_flags():
     config_flags.DEFINE_config_file(
         "config",
         None,
-        "Config file, or the name of one that comes with sngan_tf "
-        f"({', '.join(shipped_configs())}); {DEFAULT_CONFIG} by default.",
+        "Config file, config.json of a run, or the name of one that comes "
+        "with sngan_tf "
+        f"({', '.join(shipped_configs())}); by default that of the run in "
+        f"--workdir, {DEFAULT_CONFIG} for a new one.",
     )
-    flags.DEFINE_string("workdir", "runs/digits", "Folder of the run.")
+    flags.DEFINE_string("workdir", DEFAULT_WORKDIR, "Folder of the run.")
     flags.DEFINE_enum("mode", None, MODES, "What to do; all by default.")
     flags.DEFINE_bool(
         "fields", False, "Print every field with default, meaning and rule."
@@ -69,23 +72,25 @@ def _main(argv):
 
         print(fields.table())
         return
+    from sngan_tf.runs import workdir
+
     _set_up_logging()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
+    given, _ = _taken_out("config", sys.argv)
     try:
-        _run_modes(flags.FLAGS.config, flags.FLAGS.workdir, flags.FLAGS.mode)
+        run = workdir.Workdir(flags.FLAGS.workdir, given or "")
+        _run_modes(flags.FLAGS.config, run, flags.FLAGS.mode)
     except errors.UserError as error:
         _fail(error, code=1)
     except errors.Interrupted as error:
         _fail(error, code=128 + error.number)
 
 
-def _run_modes(config, path, only):
+def _run_modes(config, run, only):
     from sngan_tf.runs import distribution
     from sngan_tf.runs import report
-    from sngan_tf.runs import workdir
 
-    run = workdir.Workdir(path)
     # All hosts train; one of them does the rest.
     is_chief = distribution.is_chief(config.get("distribution"))
     for mode in [only] if only else MODES:
@@ -125,7 +130,9 @@ def _parse(argv):
 
     # A default given to the flag itself would be loaded, and its fields
     # checked, even where another config is named.
-    given, argv = _without_config(argv)
+    given, argv = _taken_out("config", argv)
+    if given is None:
+        given = _config_of_workdir(argv)
     path = _path_of(given)
     try:
         remaining = flags.FLAGS([argv[0], f"--config={path}", *argv[1:]])
@@ -139,28 +146,37 @@ def _parse(argv):
     return remaining
 
 
-def _without_config(argv):
-    """Returns what --config says, and the arguments without it."""
-    given, rest = DEFAULT_CONFIG, []
+def _taken_out(flag, argv):
+    """Returns what a flag says, None without it, and the other arguments."""
+    given, rest = None, []
     arguments = iter(argv)
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if name in ("--config", "-config"):
+        if name in (f"--{flag}", f"-{flag}"):
             given = value if equals else next(arguments, "")
         else:
             rest.append(argument)
     return given, rest
 
 
+def _config_of_workdir(argv):
+    """Returns the path of a run's own config; for a new run the default."""
+    given, _ = _taken_out("workdir", argv)
+    saved = pathlib.Path(given or DEFAULT_WORKDIR) / "config.json"
+    return str(saved) if saved.is_file() else DEFAULT_CONFIG
+
+
 def _path_of(config):
     """Returns `PATH[:ARGUMENTS]` of a config's path or name with arguments."""
+    if (path := pathlib.Path(config)).name == "config.json" and path.is_file():
+        return f"{_PACKAGE / 'runs' / 'saved.py'}:{path}"
     name, colon, arguments = config.partition(":")
     shipped = shipped_configs()
     if name in shipped:
         name = str(shipped[name])
     elif not name.endswith(".py") or not pathlib.Path(name).is_file():
         _fail(
-            "`config` must be a Python file or one of "
+            "`config` must be a Python file, config.json of a run, or one of "
             f"{', '.join(shipped)}. Received: {config}",
             code=2,
         )

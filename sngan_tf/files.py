@@ -2,11 +2,11 @@
 
 import contextlib
 import fcntl
-import glob
 import json
 import logging
 import os
 import pathlib
+import re
 import time
 import uuid
 
@@ -15,6 +15,7 @@ from sngan_tf.errors import writing
 
 _LOGGER = logging.getLogger(__name__)
 _DAY = 24 * 60 * 60
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}-(.+)")
 
 
 def cache_directory():
@@ -66,17 +67,28 @@ def one_writer(path):
         try:
             stack.enter_context(_locked(lock))
             stack.callback(lock.unlink, missing_ok=True)
-            _delete_left(path)
+            forget_left(path.parent, path.name)
         except OSError as error:
             _LOGGER.warning("%s can't be locked: %s", lock, first_line(error))
         yield
 
 
-def _delete_left(path):
-    """Deletes old temporaries: some systems' locks are of one host alone."""
-    for left in path.parent.glob(f".*-{glob.escape(path.name)}"):
-        if time.time() - left.stat().st_mtime > _DAY:
-            left.unlink(missing_ok=True)
+def forget_left(folder, name=None):
+    """Deletes what killed writers left a day ago, in a folder and below.
+
+    Younger ones may be of writers that live, on other hosts too.
+
+    Args:
+        folder: Where they wrote.
+        name: Of the file that they wrote; None for all files.
+    """
+    for path in folder.rglob(".*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if not found or name not in (None, found[1]):
+            continue
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _DAY:
+                path.unlink()
 
 
 def _locked(lock):
@@ -110,6 +122,12 @@ def write_text(path, text):
 def write_rows(path, rows):
     """Writes a `.jsonl` file, one JSON object a line, as `write_text` does."""
     write_text(path, "".join(map(_line, rows)))
+
+
+def add_rows(path, rows):
+    """Adds the rows that a `.jsonl` file doesn't hold already, or none."""
+    known = read_rows(path)
+    write_rows(path, known + [row for row in rows if row not in known])
 
 
 def append_row(path, row):

@@ -94,6 +94,11 @@ def test_whole_job_without_mode(tmp_path):
     # The bar shows losses and speed.
     for word in ("4/4", "d_loss=", "g_loss=", "images_per_s="):
         assert word in process.stderr
+    # The second time, and with the config of the first.
+    process = run_forked(tmp_path, "--mode=train")
+    assert process.returncode == 0, process.stderr
+    assert "Trained for 4 updates already" in process.stderr
+    assert json.loads((workdir / "config.json").read_text()) == config
 
 
 @pytest.mark.parametrize(
@@ -105,7 +110,7 @@ def test_whole_job_without_mode(tmp_path):
         (["--config=no/such.py"], "stl10_resnet. Received: no/such.py"),
         (
             ["--config", "."],
-            "Python file or one of cifar10_cnn, cifar10_resnet",
+            "config.json of a run, or one of cifar10_cnn, cifar10_resnet",
         ),
         (["--config.updatess=3"], "updatess"),
         (["--config.data.nmae=x"], "nmae"),
@@ -169,10 +174,36 @@ def test_configs_have_names_and_arguments(tmp_path):
         "--workdir=somewhere",
     )
     # It was loaded and is right; nothing has been trained.
-    assert "no checkpoint in somewhere" in error_of(process)
+    assert error_of(process).endswith(
+        "no checkpoint in somewhere/checkpoints; train first: python main.py "
+        "--mode=train --config=cifar10_cnn:method=none,setting=D "
+        "--workdir=somewhere"
+    )
     assert {*command.shipped_configs()} == {
         path.stem for path in (ROOT / "configs").glob("*.py")
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--workdir=mine"], "updates=-7"),
+        (["--workdir", "mine", "--config.updates=-8"], "updates=-8"),
+        (["--workdir=new", "--config=mine/config.json"], "updates=-7"),
+        (["--workdir=mine", "--config.updates=3"], "--workdir=mine"),
+        (["--workdir=mine", "--config=digits"], "=digits --workdir=mine"),
+        (["--workdir=new"], "train first: python main.py --mode=train --w"),
+        (["--workdir=damaged"], "damaged/config.json is missing or damaged"),
+    ],
+)
+def test_run_has_its_own_config_unless_another_is_named(
+    tmp_path, arguments, message
+):
+    for name, values in (("mine", {"updates": -7}), ("damaged", [])):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps(values))
+    process = run_forked(tmp_path, "--mode=export", *arguments)
+    assert message in error_of(process)
 
 
 @pytest.mark.parametrize(

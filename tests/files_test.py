@@ -143,20 +143,23 @@ def test_writers_of_other_files_do_not_wait(tmp_path):
     assert not [*tmp_path.iterdir()]
 
 
-def test_what_a_killed_writer_left_is_deleted_a_day_later(tmp_path):
-    path = tmp_path / "a[1].txt"
-    with files.replacing(path) as temporary:
-        temporary.write_text("whole")
-    lock = tmp_path / f".{path.name}.lock"
-    of_a_living_one = temporary.with_name(f".0123-{path.name}")
-    others = [path, of_a_living_one, tmp_path / ".0123-b.txt"]
-    for file in [temporary, lock, *others]:
+def test_what_killed_writers_left_is_deleted_a_day_later(tmp_path):
+    path = tmp_path / "below" / "a[1].txt"
+    with files.replacing(path) as left:
+        left.write_text("whole")
+    hexadecimal = "0123456789abcdef" * 2
+    of_a_living_one = left.with_name(f".{hexadecimal}-{path.name}")
+    of_another = left.with_name(f".{hexadecimal}-b.txt")
+    kept = {path, of_a_living_one, path.with_name(".not-ours.txt")}
+    for file in [left, of_another, *kept]:
         file.write_text("half")
         age = 0 if file == of_a_living_one else 25 * 60 * 60
         os.utime(file, (time.time() - age,) * 2)
     with files.one_writer(path):
         pass
-    assert {*tmp_path.iterdir()} == {*others}
+    assert {*path.parent.iterdir()} == {*kept, of_another}
+    files.forget_left(tmp_path)
+    assert {*path.parent.iterdir()} == kept
 
 
 def test_where_there_are_no_locks_all_go_on(tmp_path, monkeypatch, caplog):

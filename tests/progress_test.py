@@ -21,6 +21,36 @@ def test_bar_counts_in_another_unit(capsys):
     assert "updates/s" in shown
 
 
+def test_slow_first_unit_predicts_nothing(capsys, monkeypatch):
+    """It may trace a graph: here for 100 seconds, where others take half."""
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.bar("training", 100, " updates") as bar:
+        for seconds in (100, 0.5, 0.5, 0.5):
+            now[0] += seconds
+            bar.update()
+    shown = capsys.readouterr().err.split("\r")
+    assert "1/100 [01:40<?, ? updates/s]" in shown[-3]
+    assert "3/100 [01:41<00:48,  2.00 updates/s]" in shown[-2]
+    assert "4/100 [01:41<00:48,  2.00 updates/s]" in shown[-1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "rate"),
+    [(0.25, " 4.00 updates/s"), (1, " 1.00 updates/s"), (2, " 2.00s/update")],
+)
+def test_rate_reads_well_whether_fast_or_slow(
+    capsys, monkeypatch, seconds, rate
+):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    with progress.bar("training", 4, " updates") as bar:
+        for _ in range(4):
+            now[0] += seconds
+            bar.update()
+    assert f", {rate}]" in capsys.readouterr().err.split("\r")[-1]
+
+
 def test_over_shows_name_and_total(capsys):
     assert list(progress.over("abc", "letters", 3)) == ["a", "b", "c"]
     shown = capsys.readouterr().err

@@ -32,27 +32,26 @@ def name_of(metric, kind):
     return METRICS[metric][0].format(kind)
 
 
-def beats(rows, known, step, metric):
-    """Returns whether records are better than those of an earlier step.
+def beats(rows, known, metric):
+    """Returns whether one GAN's records are better than another's.
 
     Args:
-        rows: Records of one step.
-        known: Earlier records.
-        step: The step to compare with.
+        rows: Its records.
+        known: The other's; of comparable ones the best counts.
         metric: A name of `METRICS`.
 
     Returns:
-        True also where there is no comparable record of that step.
+        True also where there is no comparable record.
     """
     pattern, more_is_better = METRICS[metric]
     names = {pattern.format(kind) for kind in KINDS}
     new = next(row for row in rows if row["metric"] in names)
-    for old in reversed(known):
-        if old["step"] == step and comparable(old, new):
-            if more_is_better:
-                return new["value"] > old["value"]
-            return new["value"] < old["value"]
-    return True
+    sign = 1 if more_is_better else -1
+    return all(
+        sign * new["value"] > sign * old["value"]
+        for old in known
+        if comparable(old, new)
+    )
 
 
 def comparable(a, b):

@@ -6,6 +6,7 @@ set's own labels they bear its name, and compare only with each other.
 
 import logging
 
+from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 from sngan_tf.runs import build
@@ -34,7 +35,7 @@ def evaluate(config, workdir):
     if best not in (None, last):
         rows += scoring.generated(gan.sampler, best, show=True)
     rows += scoring.real(last)
-    workdir.add_scores(rows)
+    files.add_rows(workdir.scores, rows)
     return rows
 
 

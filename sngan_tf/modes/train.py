@@ -6,6 +6,7 @@ import logging
 import tensorflow as tf
 
 from sngan_tf import data
+from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
 from sngan_tf.runs import build
@@ -13,6 +14,7 @@ from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import distribution
 from sngan_tf.runs import interrupts as interrupts_lib
+from sngan_tf.runs import loading
 from sngan_tf.runs import records as records_lib
 
 _LOGGER = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ def train(config, workdir):
     # Check everything that costs nothing.
     build.check(config)
     workdir.check(config)
+    if not workdir.has_checkpoint():
+        loading.check_start(config)
     workdir.check_writable()
     is_chief = distribution.is_chief(config.distribution)
     if is_chief:
@@ -70,6 +74,7 @@ def train(config, workdir):
 
     with workdir.locked() if is_chief else contextlib.nullcontext():
         if is_chief:
+            files.forget_left(workdir.path)
             workdir.prepare(config)
         try:
             return _train(config, workdir, strategy, pictures, scorer, is_chief)
@@ -99,6 +104,11 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
             config.keep_checkpoints_hours,
         )
         start = checkpoints.restore()
+        if not start and config.start_from:
+            start = loading.start(gan, config)
+            _LOGGER.info(
+                "Started with %s of %s", config.start_with, config.start_from
+            )
     if gather and len(starts := set(gather(start))) > 1:
         raise UserError(
             "`workdir` must be the same folder on all hosts, with the same "
@@ -118,6 +128,7 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
             records.evaluate_missing(start)
             kept += records.callbacks(save)
             stack.callback(records.close)
+        kept.append(interrupts_lib.StopOnSignal(interrupts, save, gather))
         if start < config.updates:
             _LOGGER.info("Training from update %d to %d", start, config.updates)
             _fit(
@@ -125,7 +136,7 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
                 _batches(config, strategy, pictures, start),
                 start,
                 config.updates,
-                [*kept, callbacks.StopOnSignal(interrupts, save, gather)],
+                kept,
             )
             if not config.checkpoint_every:
                 save(config.updates)

@@ -173,7 +173,7 @@ def restored_gan(config, workdir, which=None):
     if not any(directory.glob("*.index")):
         raise UserError(
             f"There is no checkpoint in {directory}; train first: "
-            f"python main.py --mode=train --workdir={workdir.path}"
+            f"{workdir.training_command}"
             + (" with `evaluate_every` set" if which == "best" else "")
         )
     set_up(config)

@@ -1,20 +1,22 @@
-"""Keras callbacks of a GAN's training; they receive functions and know no file.
+"""Keras callbacks for `GAN.fit`; the command's own, for any training.
 
-All count in generator updates, by `GAN.step`.
+All count in generator updates, by `GAN.step`, and know no config.
 """
 
 import math
+import pathlib
 import time
 
 import keras
 from keras import ops
 
+from sngan_tf import files
 from sngan_tf import progress
-from sngan_tf.errors import Interrupted
 from sngan_tf.errors import UserError
+from sngan_tf.gan import sampler as sampler_lib
 
 
-class _StepCallback(keras.callbacks.Callback):
+class StepCallback(keras.callbacks.Callback):
     """Knows the step without asking the device for it each time."""
 
     def on_train_begin(self, logs=None):
@@ -30,7 +32,7 @@ class _StepCallback(keras.callbacks.Callback):
         self.step = self._origin + batch + 1
 
 
-class StopOnNonFinite(_StepCallback):
+class StopOnNonFinite(StepCallback):
     """Stops at the first loss that is not finite, with a UserError."""
 
     def on_train_batch_end(self, batch, logs=None):
@@ -43,7 +45,7 @@ class StopOnNonFinite(_StepCallback):
                 )
 
 
-class Every(_StepCallback):
+class Every(StepCallback):
     """Calls a function of the step every so many updates, and at the end.
 
     Args:
@@ -79,7 +81,83 @@ class Every(_StepCallback):
         self.function(self.step)
 
 
-class TrainingLog(_StepCallback):
+class SampleGrid(Every):
+    """Writes `step_NNNNNNNN.png`, of the same latents each time.
+
+    From before the first update on, and as training ends.
+
+    Args:
+        directory: Folder of the grids; it is made.
+        every: Updates between two grids; 0 writes none.
+        count: Pictures in a grid.
+        seed: Of the latents.
+        label: Class of all of them, if conditional; -1 all classes in turn.
+        function: Receives the step and the grid, uint8
+            `(height, width, channels)`; None for nobody.
+    """
+
+    def __init__(
+        self,
+        directory,
+        every=1_000,
+        count=100,
+        seed=0,
+        label=-1,
+        function=None,
+    ):
+        super().__init__(every, self.write, at_start=True)
+        self.directory = pathlib.Path(directory)
+        self.sampling = seed, count, label
+        self.receiver = function
+
+    def write(self, step):
+        """Writes the grid of the model as it is after `step` updates."""
+        images = self.model.sampler.many(*self.sampling)
+        path = self.directory / f"step_{step:08d}.png"
+        grid = sampler_lib.save_grid(path, images)
+        if self.receiver:
+            self.receiver(step, grid)
+
+
+class Scores(Every):
+    """Scores the GAN every so many updates, and as training ends.
+
+    The latest values are in the logs at the end of each epoch, and so in the
+    history of `fit`, under the metrics' names.
+
+    Args:
+        scorer: `metrics.scorer.Scorer`, or what has its `generated`.
+        every: Updates between two scorings; 0 scores never.
+        path: A file to which one JSON object is added for each score, as
+            `scores.jsonl` of a workdir has them; None for no file.
+        function: Receives the step and these rows, before they are written;
+            None for nobody.
+    """
+
+    def __init__(self, scorer, every=5_000, path=None, function=None):
+        super().__init__(every, self.score)
+        self.scorer = scorer
+        self.path = path and pathlib.Path(path)
+        self.receiver = function
+        self.latest = {}
+
+    def score(self, step):
+        """Scores the model as it is after `step` updates."""
+        rows = self.scorer.generated(self.model.sampler, step)
+        if not rows:
+            return
+        self.latest.update({row["metric"]: row["value"] for row in rows})
+        if self.receiver:
+            self.receiver(step, rows)
+        if self.path:
+            files.add_rows(self.path, rows)
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs.update(self.latest)
+
+
+class TrainingLog(StepCallback):
     """Hands mean losses and speed to a function every so many updates.
 
     The means go on from those of a restored model.
@@ -137,7 +215,7 @@ class TrainingLog(_StepCallback):
         self._since = (self.step, time.monotonic())
 
 
-class ProgressBar(_StepCallback):
+class ProgressBar(StepCallback):
     """Shows losses, images per second, updates per second and time left.
 
     Args:
@@ -175,31 +253,3 @@ class ProgressBar(_StepCallback):
         """Ends the bar's line; safe to call twice and before training."""
         if self._bar is not None:
             self._bar.close()
-
-
-class StopOnSignal(_StepCallback):
-    """Ends training with `Interrupted` after SIGTERM or Ctrl-C.
-
-    Args:
-        interrupts: `interrupts.Interrupts`, entered.
-        save: `(step) -> None`, called before.
-        gather: Function of an int to those of all hosts, as any may have got
-            the signal; None for a single host.
-    """
-
-    def __init__(self, interrupts, save, gather=None):
-        super().__init__()
-        self.interrupts = interrupts
-        self.save = save
-        self.gather = gather
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch)
-        number = self.interrupts.received
-        if self.gather:
-            number = max(self.gather(number))
-        if number:
-            self.save(self.step)
-            raise Interrupted(
-                number, f"saved after update {self.step}; run again to go on"
-            )

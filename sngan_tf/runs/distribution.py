@@ -25,15 +25,7 @@ def is_name(name):
 
 
 def check(name):
-    """Raises a ValueError unless there is a strategy of that name.
-
-    That of several hosts needs a `TF_CONFIG` that names them.
-    """
-    if not is_name(name):
-        raise ValueError(
-            f"`distribution` must be one of {', '.join(NAMES)}, or "
-            f"{_TPU}NAME. Received: distribution={name}"
-        )
+    """Raises a ValueError unless `TF_CONFIG` has what that strategy needs."""
     if name in ("auto", "multi_worker"):
         workers, _ = _cluster()
         if name == "multi_worker" and not workers:
@@ -52,11 +44,11 @@ def strategy(name):
     anything; making it waits for the other hosts.
 
     Args:
-        name: `"one_device"`; `"mirrored"`, all GPUs or else all logical CPUs
-            of this host; `"multi_worker"`, all of the hosts in `TF_CONFIG`;
-            `"tpu"` or `"tpu:local"`, the TPUs of this host, or `"tpu:NAME"`;
-            `"auto"`, whichever of these the machine has, mirrored where there
-            are several GPUs.
+        name: For which `is_name` holds: `"one_device"`; `"mirrored"`, all GPUs
+            or else all logical CPUs of this host; `"multi_worker"`, all of the
+            hosts in `TF_CONFIG`; `"tpu"` or `"tpu:local"`, the TPUs of this
+            host, or `"tpu:NAME"`; `"auto"`, whichever of these the machine
+            has, mirrored where there are several GPUs.
 
     Raises:
         ValueError: If there is none, `TF_CONFIG` is wrong, or the TPU can't be

@@ -123,6 +123,20 @@ FIELDS = (
         "`updates` a divisor.",
         free=True,
     ),
+    Field(
+        "start_from",
+        "",
+        _TEXT,
+        "Workdir of a run whose last checkpoint this one starts with; empty "
+        "for new weights.",
+    ),
+    Field(
+        "start_with",
+        "networks",
+        _one_of("networks", "all"),
+        "What of it: the networks, with u and the average, or all, which is "
+        "the optimizers and the step too.",
+    ),
     # Pictures.
     Field(
         "data.name",
@@ -424,6 +438,15 @@ def defaults():
             section, key = _place(config, field.follows)
             value = 1 * section.get_ref(key)
         section, key = _place(config, field.name)
+        section[key] = value
+    return config
+
+
+def config_of(values):
+    """Returns a `ConfigDict` of flat values."""
+    config = ml_collections.ConfigDict()
+    for name, value in values.items():
+        section, key = _place(config, name)
         section[key] = value
     return config
 

@@ -5,6 +5,7 @@ import signal
 import threading
 
 from sngan_tf.errors import Interrupted
+from sngan_tf.runs import callbacks
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -64,6 +65,34 @@ class Interrupts:
         self.received = number
         if again or not self._put_off:
             raise Interrupted(number)
+
+
+class StopOnSignal(callbacks.StepCallback):
+    """Ends training with `Interrupted` after SIGTERM or Ctrl-C.
+
+    Args:
+        interrupts: `Interrupts`, entered.
+        save: `(step) -> None`, called before.
+        gather: Function of an int to those of all hosts, as any may have got
+            the signal; None for a single host.
+    """
+
+    def __init__(self, interrupts, save, gather=None):
+        super().__init__()
+        self.interrupts = interrupts
+        self.save = save
+        self.gather = gather
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch)
+        number = self.interrupts.received
+        if self.gather:
+            number = max(self.gather(number))
+        if number:
+            self.save(self.step)
+            raise Interrupted(
+                number, f"saved after update {self.step}; run again to go on"
+            )
 
 
 @contextlib.contextmanager

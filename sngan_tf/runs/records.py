@@ -24,19 +24,29 @@ class Records:
         gan: The `GAN` that is trained.
         scorer: `metrics.scorer.Scorer`, or None to score nothing.
         interrupts: `interrupts.Interrupts`, entered; a signal ends a scoring.
+
+    Attributes:
+        scores: `callbacks.Scores`, None without a scorer.
     """
 
     def __init__(self, config, workdir, gan, scorer, interrupts):
-        self._interrupts = interrupts
         self._config = config
         self._workdir = workdir
         self._gan = gan
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
-        self._scorer = scorer
         self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)
         self._bar = callbacks.ProgressBar(
             config.updates, self._images_per_update
         )
+        self.scores = None
+        if scorer is not None:
+            self.scores = callbacks.Scores(
+                _Interruptible(scorer, interrupts),
+                config.evaluate_every,
+                workdir.scores,
+                self._keep,
+            )
+            self.scores.set_model(gan)
 
     @property
     def _images_per_update(self):
@@ -53,14 +63,22 @@ class Records:
         earlier checkpoint, and scores are taken up by `evaluate_missing`.
         """
         config = self._config
+        grid = callbacks.SampleGrid(
+            self._workdir.samples,
+            config.sample_every,
+            config.sampling.count,
+            config.sampling.seed,
+            config.sampling.label,
+            self._show,
+        )
         return [
             self._bar,
             callbacks.TrainingLog(
                 config.log_every, self._images_per_update, self.log
             ),
-            callbacks.Every(config.sample_every, self.grid, at_start=True),
+            grid,
             callbacks.Every(config.checkpoint_every, save),
-            callbacks.Every(config.evaluate_every, self.evaluate),
+            *([self.scores] if self.scores else []),
         ]
 
     def log(self, row):
@@ -75,46 +93,40 @@ class Records:
             for name, value in norms.items():
                 tf.summary.scalar(f"spectral_norm/{name}", value)
 
-    def grid(self, step):
-        """Writes a grid, of the same latents at every step."""
-        sampling = self._config.sampling
-        images = self._gan.sampler.many(
-            sampling.seed, sampling.count, sampling.label
-        )
-        path = self._workdir.samples / f"step_{step:08d}.png"
-        grid = sampler_lib.save_grid(path, images)
+    def _show(self, step, grid):
         with self._writer.as_default(step=step):
             tf.summary.image("samples", grid[np.newaxis])
 
-    def evaluate(self, step):
-        """Writes scores, and keeps the checkpoint that is best by them."""
-        if self._scorer is None:
-            return
-        try:
-            with self._interrupts.acted_on():
-                rows = self._scorer.generated(self._gan.sampler, step)
-        except Interrupted:
-            return  # `evaluate_missing` makes them when the run goes on.
+    def _keep(self, step, rows):
+        """Keeps the checkpoint that is best by its scores."""
         with self._writer.as_default(step=step):
             for row in rows:
                 tf.summary.scalar(row["metric"], row["value"])
-        known = files.read_rows(self._workdir.scores)
-        best = checkpoint.latest_step(self._workdir.best)
         metric = self._config.evaluation.best
-        # The checkpoint first: without its scores it is made again.
-        if scorer_lib.beats(rows, known, best, metric):
+        # Before the row is written: without its scores it is made again.
+        if scorer_lib.beats(rows, self._scores_of_best(), metric):
             self._best.save(step)
-        self._workdir.add_scores(rows)
+            files.write_rows(self._workdir.best_scores, rows)
+
+    def _scores_of_best(self):
+        """Returns the rows that the best checkpoint was kept for."""
+        step = checkpoint.latest_step(self._workdir.best)
+        # Runs from before they were kept with it have them among all.
+        for path in (self._workdir.best_scores, self._workdir.scores):
+            rows = [row for row in files.read_rows(path) if row["step"] == step]
+            if rows:
+                return rows
+        return []
 
     def evaluate_missing(self, step):
         """Evaluates a restored GAN that was stopped before its scores."""
         config = self._config
-        if not step or not config.evaluate_every:
+        if not step or not config.evaluate_every or not self.scores:
             return
         due = step % config.evaluate_every == 0 or step >= config.updates
         known = files.read_rows(self._workdir.scores)
         if due and not any(row["step"] == step for row in known):
-            self.evaluate(step)
+            self.scores.score(step)
 
     def evolution(self):
         """Writes the first row of grids over the run as one picture."""
@@ -130,3 +142,21 @@ class Records:
         images_lib.save_png(
             self._workdir.samples / "evolution.png", np.concatenate(rows)
         )
+
+
+class _Interruptible:
+    """A scorer without rows where a signal has ended its work.
+
+    `Records.evaluate_missing` makes them when the run goes on.
+    """
+
+    def __init__(self, scorer, interrupts):
+        self._scorer = scorer
+        self._interrupts = interrupts
+
+    def generated(self, sampler, step):
+        try:
+            with self._interrupts.acted_on():
+                return self._scorer.generated(sampler, step)
+        except Interrupted:
+            return []

@@ -3,8 +3,6 @@
 from sngan_tf import files
 from sngan_tf.runs import checkpoint
 
-_WIDTH = 38
-
 
 def table(workdir):
     """Returns lines of text: what was made, and scores by protocol.
@@ -25,11 +23,11 @@ def table(workdir):
         ("evolution", workdir.samples / "evolution.png"),
         ("SavedModel", workdir.generator),
     ]
-    lines = [
-        f"{what:{_WIDTH}}{where}"
+    lines = _aligned(
+        (what, str(where))
         for what, where in rows
         if isinstance(where, str) or where.exists()
-    ]
+    )
     best = checkpoint.latest_step(workdir.best)
     for measured, scores in _groups(workdir).items():
         lines += ["", _caption(*measured), *_score_lines(scores, best)]
@@ -63,18 +61,21 @@ def _score_lines(rows, best):
     if best != last and any(row["step"] == best for row in generated):
         steps["best"] = best
     header = [f"{name}, update {step}" for name, step in steps.items()]
-    lines = [_line("", *header, "generated / real", "real pictures")]
+    lines = [("", *header, "generated / real", "real pictures")]
     for metric in dict.fromkeys(row["metric"] for row in generated):
         found = [values.get((metric, step)) for step in steps.values()]
         real = [row for row in rows if row["metric"] == f"real_{metric}"][-1:]
         counts = _counts(next(filter(None, found)))
         standing = f"{_value(real[0])} ({_counts(real[0])})" if real else ""
-        lines.append(_line(metric, *map(_value, found), counts, standing))
-    return lines
+        lines.append((metric, *map(_value, found), counts, standing))
+    return _aligned(lines)
 
 
-def _line(metric, *cells):
-    return (f"{metric:{_WIDTH}}" + "".join(f"{x:22}" for x in cells)).rstrip()
+def _aligned(rows):
+    """Returns a line for each row of cells, columns two spaces apart."""
+    rows = [*rows]
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in rows]
 
 
 def _value(row):

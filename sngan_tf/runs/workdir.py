@@ -24,13 +24,20 @@ class Workdir:
 
     Args:
         path: The folder; made by `prepare`.
+        config_name: What `--config` names, for what is said of it; empty if
+            it isn't needed.
     """
 
-    def __init__(self, path):
+    def __init__(self, path, config_name=""):
         self.path = pathlib.Path(path)
+        config_flag = f" --config={config_name}" if config_name else ""
+        self.training_command = (
+            f"python main.py --mode=train{config_flag} --workdir={path}"
+        )
         self.config = self.path / "config.json"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"
+        self.best_scores = self.best / "scores.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.train_log = self.path / "train.jsonl"
         self.scores = self.path / "scores.jsonl"
@@ -65,6 +72,16 @@ class Workdir:
                 f"{self.path} holds a run of another config; give another "
                 f"--workdir. Differing: {', '.join(differing)}"
             )
+
+    def own_config(self):
+        """Returns the config that the run goes on with, a `ConfigDict`.
+
+        It has the defaults of fields that are newer than the run.
+
+        Raises:
+            UserError: If `config.json` is missing or damaged.
+        """
+        return fields.config_of(self._saved_values())
 
     def saved_config(self):
         """Returns the resolved config of the run, as nested dicts.
@@ -163,12 +180,6 @@ class Workdir:
 
     def has_checkpoint(self):
         return any(self.checkpoints.glob("*.index"))
-
-    def add_scores(self, rows):
-        """Adds the rows that `scores.jsonl` doesn't hold already, or none."""
-        known = files.read_rows(self.scores)
-        new = [row for row in rows if row not in known]
-        files.write_rows(self.scores, known + new)
 
     def forget_after(self, step):
         """Drops the log lines of updates that a resumed run does again."""

@@ -486,36 +486,28 @@ def test_better_records_beat_and_equal_ones_do_not(
             record(0.5, step=20, metric="other"),
             record(value, step=20, metric=name),
         ]
-        assert scorer_lib.beats(new, known, 10, metric) == (
-            more == more_is_better
-        )
+        assert scorer_lib.beats(new, known, metric) == (more == more_is_better)
     assert not scorer_lib.beats(
-        [record(2.0, step=20, metric=name)], known, 10, metric
+        [record(2.0, step=20, metric=name)], known, metric
     )
 
 
-def test_record_of_that_step_counts_and_of_those_the_latest():
-    new = [record(2.0, step=40)]
-    known = [record(9.0), record(1.0), record(9.0, step=20)]
-    assert not scorer_lib.beats(new, known, 10, "frechet_distance")
-    assert scorer_lib.beats(new, known, 20, "frechet_distance")
-    assert scorer_lib.beats(new, known[::-1], 10, "frechet_distance")
+def test_best_of_several_records_counts():
+    known = [record(9.0), record(2.0), record(9.0)]
+    for value, better in ((1.5, True), (2.5, False)):
+        new = [record(value, step=40)]
+        assert scorer_lib.beats(new, known, "frechet_distance") == better
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_records_that_do_not_compare_are_beaten(change):
     new = [record(2.0, step=20)]
-    assert not scorer_lib.beats(new, [record(1.0)], 10, "frechet_distance")
-    assert scorer_lib.beats(
-        new, [record(1.0, **change)], 10, "frechet_distance"
-    )
+    assert not scorer_lib.beats(new, [record(1.0)], "frechet_distance")
+    assert scorer_lib.beats(new, [record(1.0, **change)], "frechet_distance")
 
 
-@pytest.mark.parametrize("known", [[], [record(1.0, step=5)]])
-def test_without_an_earlier_record_any_is_best(known):
-    new = [record(2.0, step=20)]
-    assert scorer_lib.beats(new, known, 10, "frechet_distance")
-    assert scorer_lib.beats(new, known, 0, "frechet_distance")
+def test_without_another_record_any_is_best():
+    assert scorer_lib.beats([record(2.0)], [], "frechet_distance")
 
 
 @pytest.mark.parametrize("change", [*CHANGES, {"metric": "score"}, {"new": 1}])

@@ -123,19 +123,19 @@ def test_scores_that_a_full_disk_cuts_short_are_made_later(
 ):
     run = workdir_lib.Workdir(small_disk / "run")
     ballast = small_disk / "ballast"
-    add_scores = workdir_lib.Workdir.add_scores
+    add_rows = files.add_rows
 
-    def add_on_a_full_disk(self, rows):
+    def add_on_a_full_disk(path, rows):
         # There is space for the first row.
         size = len(json.dumps(rows[0]) + "\n")
-        self.scores.write_text("\n" * (4096 - size))
+        path.write_text("\n" * (4096 - size))
         fill(ballast)
-        add_scores(self, rows)
+        add_rows(path, rows)
 
     monkeypatch.setattr(build, "scorer", lambda *args: small.Scorer())
     config.updates = config.evaluate_every = 2
     with monkeypatch.context() as patch:
-        patch.setattr(workdir_lib.Workdir, "add_scores", add_on_a_full_disk)
+        patch.setattr(files, "add_rows", add_on_a_full_disk)
         with pytest.raises(UserError, match="scores.jsonl can't be written"):
             train_lib.train(config, run)
     ballast.unlink()

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from sngan_tf.modes import train as train_lib
-from sngan_tf.runs import records
+from sngan_tf.runs import callbacks
 from sngan_tf.runs import workdir as workdir_lib
 
 
@@ -17,13 +17,13 @@ def resident():
 @pytest.mark.slow
 def test_long_run_holds_no_more_memory(tiny_config, tmp_path, monkeypatch):
     held = []
-    evaluate = records.Records.evaluate
+    score = callbacks.Scores.score
 
-    def watched(records, step):
-        evaluate(records, step)
+    def watched(scores, step):
+        score(scores, step)
         held.append(resident())
 
-    monkeypatch.setattr(records.Records, "evaluate", watched)
+    monkeypatch.setattr(callbacks.Scores, "score", watched)
     tiny_config.updates = 800
     tiny_config.steps_per_execution = 20
     for field in ("log", "sample", "checkpoint", "evaluate"):

@@ -170,8 +170,11 @@ def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
     assert expected["gan/step/.ATTRIBUTES/VARIABLE_VALUE"] == 18
     for part in ("/u_0/", "average_generator", "_optimizer/_variables"):
         assert any(part in name for name in expected), part
-    for name in ("train.jsonl", "scores.jsonl"):
+    kept = whole.best_scores.relative_to(whole.path)
+    for name in ("train.jsonl", "scores.jsonl", kept):
         assert rows_of(whole.path / name) == rows_of(torn.path / name), SEED
+    # Nor is anything left of a file that was not moved.
+    assert [*torn.path.rglob(".*")] == [torn.path / ".lock"]
     pictures = sorted(path.name for path in whole.samples.glob("*.png"))
     assert len(pictures) == 6
     for name in pictures:

@@ -2,9 +2,14 @@ import json
 import math
 
 import keras
+import numpy as np
 import pytest
+import small
 import tensorflow as tf
 
+import sngan_tf
+from sngan_tf import files
+from sngan_tf import images
 from sngan_tf.errors import UserError
 from sngan_tf.runs import callbacks
 
@@ -31,10 +36,22 @@ class Counter(keras.Model):
         return {"d_loss": self.d_loss.result(), "g_loss": self.g_loss.result()}
 
 
+class Sampler:
+    """Makes gray pictures: the sum of its arguments and 10 times the step."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def many(self, seed, count, label=-1):
+        level = 10 * int(self.model.step.value) + seed + label
+        return np.full((count, 32, 32, 1), level, np.uint8)
+
+
 def fit(updates, *callbacks, start=0, losses=range(1, 100)):
     model = Counter(list(losses), start)
+    model.sampler = Sampler(model)
     model.compile(run_eagerly=True)
-    model.fit(
+    return model.fit(
         tf.data.Dataset.range(updates - start).batch(1),
         steps_per_epoch=updates - start,
         shuffle=False,
@@ -86,6 +103,58 @@ def test_finite_losses_go_on():
     stop = callbacks.StopOnNonFinite()
     fit(3, stop, callbacks.Every(3, steps.append), losses=[1e30, 0, -1e30])
     assert steps == [3]
+
+
+def test_grids_are_of_the_same_latents_at_every_step(tmp_path):
+    shown = {}
+    grid = callbacks.SampleGrid(
+        tmp_path / "new" / "grids",
+        2,
+        4,
+        seed=7,
+        label=3,
+        function=shown.setdefault,
+    )
+    fit(3, grid)
+    files_by_step = {
+        int(path.stem.removeprefix("step_")): images.read_png(path)
+        for path in (tmp_path / "new" / "grids").glob("step_????????.png")
+    }
+    assert shown.keys() == files_by_step.keys() == {0, 2, 3}
+    for step, image in files_by_step.items():
+        assert image.shape == (68, 68, 1)  # Two by two, and gaps of 2.
+        assert image[0, 0] == 10 * step + 7 + 3
+        np.testing.assert_array_equal(image, shown[step])
+
+
+def test_scores_are_in_a_file_and_in_the_history(tmp_path):
+    path, received = tmp_path / "scores.jsonl", []
+    scores = callbacks.Scores(
+        small.Scorer(), 2, path, lambda step, rows: received.extend(rows)
+    )
+    history = fit(4, scores).history
+    fit(3, callbacks.Scores(small.Scorer(), 2, str(path)), start=1)
+    rows = files.read_rows(path)
+    # The second fit's scores of update 2 are known.
+    assert [row["step"] for row in rows[::3]] == [2, 4, 3]
+    assert {row["value"] - 10 * row["step"] for row in rows} == {-1.0}
+    assert received == rows[:6]
+    assert history["classifier_score"] == [39.0]
+    assert history["g_loss"] == [2.5]
+
+
+def test_scorer_without_rows_leaves_nothing(tmp_path):
+    class Silent:
+        def generated(self, sampler, step):
+            return []
+
+    path = tmp_path / "scores.jsonl"
+    fit(2, callbacks.Scores(Silent(), 1, path, lambda *args: 1 / 0))
+    assert not path.exists()
+
+
+def test_callbacks_are_found_under_the_package():
+    assert sngan_tf.callbacks is callbacks
 
 
 class Clock(keras.callbacks.Callback):

@@ -259,6 +259,10 @@ PAPER = {
         "data.split": "train",
         "data.image_size": 128,
         "data.min_side": 256,
+        # On four GPUs, 16 real and 32 generated pictures each.
+        "data.batch_size": 64,
+        "generator_batch_size": 128,
+        "network.synchronized_batch_norm": False,
         "loss": "hinge",
         "discriminator_steps": 5,
         "optimizer.beta_1": 0.0,

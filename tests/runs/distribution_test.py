@@ -49,12 +49,6 @@ def test_known_names_pass(name):
     distribution.check(name)
 
 
-@pytest.mark.parametrize("function", ["check", "strategy"])
-def test_unknown_name_is_an_error(function):
-    with pytest.raises(ValueError, match="one_device, mirrored.*=tpus$"):
-        getattr(distribution, function)("tpus")
-
-
 def test_batch_must_be_shared_equally():
     distribution.check_batch_size("data.batch_size", 6, 3)
     with pytest.raises(ValueError, match="batch_size=6, 4 replicas"):

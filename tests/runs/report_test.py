@@ -183,4 +183,19 @@ def test_scores_of_other_measurements_are_never_mixed(run, change):
 
 def test_best_checkpoint_is_listed(run):
     add(run, record("distance", 20, 3.0), best=10)
-    assert f"best checkpoint{' ' * 23}{run.best}" in report.table(run)
+    assert f"best checkpoint  {run.best}\n" in report.table(run)
+
+
+def test_columns_are_as_wide_as_what_stands_in_them(run):
+    name = "intra_class_frechet_inception_distance"
+    add(
+        run,
+        record("score", 20, 1234567.0, std=123456.0),
+        record(name, 20, 12.5),
+    )
+    lines = report.table(run).split("\n")[-3:]
+    assert lines == [
+        f"{' ' * 38}  last, update 20       generated / real  real pictures",
+        f"score{' ' * 33}  1.235e+06 ± 1.23e+05  5,000 / 1,797",
+        f"{name}  12.5                  5,000 / 1,797",
+    ]

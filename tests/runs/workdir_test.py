@@ -209,11 +209,11 @@ def test_missing_file_has_no_rows(tmp_path):
 
 
 def test_scores_are_added_once(tmp_path):
-    run = workdir_lib.Workdir(tmp_path)
+    path = tmp_path / "scores.jsonl"
     rows = [{"step": 1, "value": 0.1}, {"step": 2, "value": 0.1}]
-    run.add_scores(rows[:1])
-    run.add_scores(rows)
-    assert files.read_rows(run.scores) == rows
+    files.add_rows(path, rows[:1])
+    files.add_rows(path, rows)
+    assert files.read_rows(path) == rows
 
 
 def test_best_checkpoint_alone_is_none_to_go_on_from(tmp_path):
