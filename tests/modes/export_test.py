@@ -95,16 +95,6 @@ def test_served_pictures_are_the_sampled_ones(trained, tmp_path):
     )
 
 
-def test_export_replaces_an_older_one_whole(trained):
-    config, workdir, _ = trained
-    export.export(config, workdir)
-    stale = workdir.generator / "stale"
-    stale.touch()
-    export.export(config, workdir)
-    assert not stale.exists()
-    assert [p.name for p in workdir.generator.parent.iterdir()] == ["generator"]
-
-
 @pytest.mark.slow
 def test_best_checkpoint_is_sampled_and_exported_if_asked(trained, add_best):
     config, workdir, gan = trained
