@@ -13,6 +13,7 @@ def export(config, workdir):
         The folder.
     """
     gan = build.restored_gan(config, workdir)
+    class_names = config.data.class_names if gan.num_classes else ()
     with writing(workdir.generator):
-        gan.export(workdir.generator)
+        gan.export(workdir.generator, class_names=class_names)
     return workdir.generator
