@@ -80,7 +80,7 @@ def test_whole_job_without_mode(tmp_path):
         "scores.jsonl",
         "checkpoints/step-4.index",
         "samples/step_00000004.png",
-        "samples/seed_00000000.png",
+        "samples/last_step_00000004_seed_00000000_count_100.png",
         "export/generator/saved_model.pb",
     ):
         assert (workdir / path).is_file(), path

@@ -126,21 +126,25 @@ class Sampler(tf.Module):
         return None
 
 
-def save_grid(path, images):
-    """Writes pictures as a grid, small ones enlarged by a whole number.
+def grid(images):
+    """Returns pictures as a grid, small ones enlarged by a whole number.
 
     Args:
-        path: The PNG to write.
         images: `(count, size, size, channels)`, uint8.
 
     Returns:
-        The grid, uint8 `(height, width, channels)`.
+        uint8 `(height, width, channels)`.
     """
     factor = _enlargement(images.shape[1])
     enlarged = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    grid = images_lib.grid(enlarged, gap=_GAP)
-    images_lib.save_png(path, grid)
-    return grid
+    return images_lib.grid(enlarged, gap=_GAP)
+
+
+def save_grid(path, images):
+    """Writes the `grid` of pictures as a PNG, and returns it."""
+    made = grid(images)
+    images_lib.save_png(path, made)
+    return made
 
 
 def first_row(path, image_size):
