@@ -1,6 +1,9 @@
 """`--mode=export`: the generator as a plain SavedModel."""
 
-from sngan_tf.errors import writing
+import tensorflow as tf
+
+from sngan_tf.errors import UserError
+from sngan_tf.errors import first_line
 from sngan_tf.runs import build
 
 
@@ -11,9 +14,17 @@ def export(config, workdir):
 
     Returns:
         The folder.
+
+    Raises:
+        UserError: If there is no checkpoint, or the disk refuses.
     """
     gan = build.restored_gan(config, workdir)
     class_names = config.data.class_names if gan.num_classes else ()
-    with writing(workdir.generator):
+    try:
         gan.export(workdir.generator, class_names=class_names)
+    except (OSError, tf.errors.OpError) as error:
+        raise UserError(
+            f"{workdir.generator} can't be written ({first_line(error)}); "
+            "what was exported before is kept"
+        ) from error
     return workdir.generator

@@ -97,6 +97,25 @@ def test_served_pictures_are_the_sampled_ones(trained, tmp_path):
     assert serving.read_metadata(folder)["step"] == 4
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left"),
+        tf.errors.ResourceExhaustedError(None, None, "No space left"),
+    ],
+)
+def test_full_disk_is_one_line(trained, monkeypatch, error):
+    config, workdir, _ = trained
+
+    def save(*args):
+        raise error
+
+    monkeypatch.setattr(serving, "save", save)
+    message = f"^{workdir.generator} can't be written .*No space left.; what"
+    with pytest.raises(UserError, match=message):
+        export.export(config, workdir)
+
+
 @pytest.mark.slow
 def test_best_checkpoint_is_sampled_and_exported_if_asked(trained, add_best):
     config, workdir, gan = trained
