@@ -10,10 +10,13 @@ in turn. A run knows its config: --mode=sample --workdir=runs/a is enough. Any
 field of a config can be overridden: --config.optimizer.learning_rate=1e-3.
 """
 
+import contextlib
+import difflib
 import importlib
 import logging
 import os
 import pathlib
+import re
 import signal
 import sys
 
@@ -67,10 +70,13 @@ def _main(argv):
 
     if len(argv) > 1:
         _fail(f"Every argument must be a flag. Received: {argv[1]}", code=2)
+    _check_backend()
     if flags.FLAGS.fields:
         from sngan_tf.runs import fields
 
-        print(fields.table())
+        with _silenced():
+            table = fields.table()
+        print(table)
         return
     from sngan_tf.runs import workdir
 
@@ -99,6 +105,32 @@ def _run_modes(config, run, only):
             getattr(module, mode)(config, run)
     if is_chief:
         print(report.table(run))
+
+
+def _check_backend():
+    # A backend of keras.json is for others; one of the environment is meant.
+    given = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if given != "tensorflow":
+        _fail(
+            "`KERAS_BACKEND` must be tensorflow, which the command trains on; "
+            f"others run the layers alone. Received: KERAS_BACKEND={given}",
+            code=2,
+        )
+    os.environ["KERAS_BACKEND"] = given
+
+
+@contextlib.contextmanager
+def _silenced():
+    """A context in which nothing is said on stderr."""
+    # What TensorFlow says when it starts, it says past Python.
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def _set_up_logging():
@@ -137,7 +169,12 @@ def _parse(argv):
     try:
         remaining = flags.FLAGS([argv[0], f"--config={path}", *argv[1:]])
         flags.FLAGS.config.to_dict()  # A file that fails to load fails here.
-    except AttributeError as error:
+    except flags.IllegalFlagValueError as error:
+        _fail(_rule_broken(error), code=2)
+    except (AttributeError, TypeError) as error:
+        _fail_on_unknown_field(argv)
+        if isinstance(error, TypeError):
+            _fail(_cause(error), code=2)
         _fail(f"`config` {given} lacks a field or function: {error}", code=2)
     except SyntaxError as error:
         _fail(f"`config` must be valid Python. {error}", code=2)
@@ -181,6 +218,43 @@ def _path_of(config):
             code=2,
         )
     return f"{name}{colon}{arguments}"
+
+
+def _fail_on_unknown_field(argv):
+    """Fails if an argument overrides a field that there is not."""
+    from sngan_tf.runs import fields
+
+    names = [field.name for field in fields.FIELDS]
+    sections = {name.rpartition(".")[0] for name in names}
+    for argument in argv:
+        match = re.match(r"--?(?:no)?config\.([^=]+)", argument)
+        if match and match[1] not in {*names, *sections}:
+            # The section may be what is missing.
+            near = [name for name in names if name.endswith(f".{match[1]}")]
+            near = near or difflib.get_close_matches(match[1], names)
+            _fail(
+                f"`--config.{match[1]}` is no field; "
+                + (f"near it: {', '.join(near)}" if near else "see --fields")
+                + f". Received: {argument}",
+                code=2,
+            )
+
+
+def _rule_broken(error):
+    """Returns what a value must be that is not even of its field's kind."""
+    from sngan_tf.runs import fields
+
+    rules = {field.name: field.rule for field in fields.FIELDS}
+    match = re.match(r"flag --config\.([^=]+)=(.*?): ", str(error))
+    if not match or match[1] not in rules:
+        return _cause(error)
+    name, value = match.groups()
+    default = fields.flat(fields.defaults().to_dict())[name]
+    kind = {int: "a whole number, ", float: "a number, "}
+    return (
+        f"`{name}` must be {kind.get(type(default), '')}{rules[name]}. "
+        f"Received: --config.{name}={value}"
+    )
 
 
 def _cause(error):

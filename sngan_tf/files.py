@@ -1,12 +1,14 @@
 """Files that are whole or not there at all, files of rows, and the cache."""
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import logging
 import os
 import pathlib
 import re
+import shutil
 import time
 import uuid
 
@@ -16,6 +18,8 @@ from sngan_tf.errors import writing
 _LOGGER = logging.getLogger(__name__)
 _DAY = 24 * 60 * 60
 _TEMPORARY = re.compile(r"\.[0-9a-f]{32}-(.+)")
+# Of Linux's renameat2.
+_HERE, _EXCHANGE = -100, 2
 
 
 def cache_directory():
@@ -47,6 +51,43 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path):
+    """Yields a temporary folder, which takes the place of `path` at the end.
+
+    At every moment `path` is the old folder or the new one. (Where the system
+    can't exchange two, as some network disks can't, it is neither between two
+    renames.) On an error the new one is deleted, and the old one stays.
+    """
+    path = pathlib.Path(path).resolve()
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if path.is_dir():
+            _exchange(path, temporary)
+        else:
+            os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _exchange(one, other):
+    try:
+        rename = ctypes.CDLL(None).renameat2
+        paths = os.fsencode(one), os.fsencode(other)
+        failed = rename(_HERE, paths[0], _HERE, paths[1], _EXCHANGE)
+    except AttributeError:  # Not on Linux.
+        failed = True
+    if failed:
+        aside = one.with_name(f".{one.name}.old")
+        shutil.rmtree(aside, ignore_errors=True)
+        os.replace(one, aside)
+        os.replace(other, one)
+        os.replace(aside, other)
 
 
 @contextlib.contextmanager

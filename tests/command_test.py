@@ -3,13 +3,16 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import forked
 import pytest
+from absl import flags
 
 from sngan_tf import command
 from sngan_tf.runs import fields
@@ -80,7 +83,7 @@ def test_whole_job_without_mode(tmp_path):
         "scores.jsonl",
         "checkpoints/step-4.index",
         "samples/step_00000004.png",
-        "samples/seed_00000000.png",
+        "samples/last_step_00000004_seed_00000000_count_100.png",
         "export/generator/saved_model.pb",
     ):
         assert (workdir / path).is_file(), path
@@ -112,12 +115,33 @@ def test_whole_job_without_mode(tmp_path):
             ["--config", "."],
             "config.json of a run, or one of cifar10_cnn, cifar10_resnet",
         ),
-        (["--config.updatess=3"], "updatess"),
-        (["--config.data.nmae=x"], "nmae"),
-        (["--config.updates=many"], "--config.updates=many"),
-        (["--config.updates=1.5"], "--config.updates=1.5"),
-        (["--config.optimizer.beta_1=x"], "--config.optimizer.beta_1=x"),
-        (["--config.deterministic=perhaps"], "deterministic=perhaps"),
+        (
+            ["--config.updatess=3"],
+            "`--config.updatess` is no field; near it: updates. Received: "
+            "--config.updatess=3",
+        ),
+        (["--config.data.nmae", "x"], "near it: data.name, "),
+        (["--noconfig.determinstic"], "near it: deterministic."),
+        (["--config.beta_1=0"], "near it: optimizer.beta_1."),
+        (["--config.foo=3"], "`--config.foo` is no field; see --fields."),
+        (["--config.data.name.x=3"], "`--config.data.name.x` is no field"),
+        (
+            ["--config.updates=many"],
+            "`updates` must be a whole number, positive. Received: "
+            "--config.updates=many",
+        ),
+        (
+            ["--config.generator_batch_size=1.5"],
+            "`generator_batch_size` must be a whole number, positive.",
+        ),
+        (
+            ["--config.optimizer.beta_1=x"],
+            "`optimizer.beta_1` must be a number, in [0, 1). Received:",
+        ),
+        (
+            ["--config.deterministic=perhaps"],
+            "`deterministic` must be True or False. Received:",
+        ),
         (
             [f"--config={ROOT}/configs/cifar10_cnn.py:mehtod=none"],
             "one of method, loss, setting, network. Received: mehtod=none",
@@ -137,6 +161,39 @@ def test_fields_are_printed(tmp_path):
     assert process.returncode == 0
     assert process.stdout.strip() == fields.table()
     assert not list(tmp_path.iterdir())
+
+
+def test_fields_are_printed_alone(monkeypatch, capfd):
+    """Without what TensorFlow says when the rules import it."""
+
+    def table():
+        os.write(2, b"starting")
+        return "the table"
+
+    monkeypatch.setattr(fields, "table", table)
+    monkeypatch.setattr(flags, "FLAGS", types.SimpleNamespace(fields=True))
+    command._main(["main.py"])
+    os.write(2, b"after")
+    assert capfd.readouterr() == ("the table\n", "after")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--fields"]])
+def test_other_backend_is_refused(tmp_path, monkeypatch, arguments):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    process = run(tmp_path, *arguments)
+    assert process.returncode == 2
+    message = "`KERAS_BACKEND` must be tensorflow.*Received: KERAS_BACKEND=jax$"
+    assert re.search(message, error_of(process))
+    assert not list(tmp_path.iterdir())
+
+
+def test_backend_is_tensorflow_whatever_keras_has_by_default(monkeypatch):
+    for given in (None, ""):
+        monkeypatch.setenv("KERAS_BACKEND", "")
+        if given is None:
+            monkeypatch.delenv("KERAS_BACKEND")
+        command._check_backend()
+        assert os.environ["KERAS_BACKEND"] == "tensorflow"
 
 
 @pytest.mark.parametrize(

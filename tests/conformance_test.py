@@ -14,7 +14,6 @@ from sngan_tf.layers import kernels
 from sngan_tf.layers import power_iteration
 from sngan_tf.layers import spectral_norms
 from sngan_tf.layers.kernel_normalization import KernelNormalization
-from sngan_tf.modes import export
 from sngan_tf.runs import checkpoint
 
 pytestmark = pytest.mark.slow
@@ -174,7 +173,7 @@ def test_saved_and_restored(network, method, tmp_path):
 @pytest.mark.parametrize("network", pairs.KINDS)
 def test_exported(network, tmp_path):
     gan = step(build(network, "none"))
-    export.save(gan.generator, tmp_path / "generator", gan.num_classes)
+    gan.export(tmp_path / "generator")
     served = tf.saved_model.load(str(tmp_path / "generator"))
     latents = tf.random.stateless_normal((BATCH, LATENTS), (0, 0))
     inputs = {"latents": latents}

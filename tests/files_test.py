@@ -1,8 +1,10 @@
 import concurrent.futures
+import ctypes
 import errno
 import fcntl
 import logging
 import os
+import sys
 import threading
 import time
 
@@ -180,3 +182,65 @@ def test_error_of_a_writer_lets_the_next_one_in(tmp_path):
     for _ in range(2):
         with pytest.raises(KeyError), files.one_writer(tmp_path / "a.txt"):
             raise KeyError
+
+
+# Folders.
+
+
+def replace(folder, content):
+    with files.replacing_folder(folder) as temporary:
+        (temporary / "model").write_text(content)
+        (temporary / content).touch()
+
+
+def test_folder_takes_its_place_at_the_end(tmp_path):
+    folder = tmp_path / "new" / "folder"
+    for content in ("first", "second", "third"):
+        replace(folder, content)
+        assert (folder / "model").read_text() == content
+        assert {path.name for path in folder.iterdir()} == {"model", content}
+        assert [*folder.parent.iterdir()] == [folder]
+
+
+def test_folder_is_whole_at_every_moment(tmp_path):
+    folder, seen = tmp_path / "folder", []
+    replace(folder, "old")
+
+    def look(*event):
+        seen.append((folder / "model").read_text())
+
+    sys.setprofile(look)
+    try:
+        replace(folder, "new")
+    finally:
+        sys.setprofile(None)
+    assert {*seen} == {"old", "new"}
+
+
+def test_folder_is_replaced_where_two_cannot_be_exchanged(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    test_folder_takes_its_place_at_the_end(tmp_path)
+
+
+def test_folder_behind_a_link_is_replaced(tmp_path):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    replace(tmp_path / "link", "new")
+    assert (tmp_path / "target" / "model").read_text() == "new"
+    assert (tmp_path / "link").is_symlink()
+
+
+def replace_and_fail(folder):
+    with files.replacing_folder(folder) as temporary:
+        (temporary / "half").touch()
+        raise KeyboardInterrupt
+
+
+def test_folder_that_fails_leaves_what_was_there(tmp_path):
+    replace(tmp_path / "folder", "old")
+    with pytest.raises(KeyboardInterrupt):
+        replace_and_fail(tmp_path / "folder")
+    assert [*tmp_path.iterdir()] == [tmp_path / "folder"]
+    assert (tmp_path / "folder" / "model").read_text() == "old"

@@ -10,6 +10,7 @@ from sngan_tf.gan import execution
 from sngan_tf.gan import losses
 from sngan_tf.gan import penalties
 from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.gan import serving
 from sngan_tf.layers import kernels
 
 # What is drawn in a step; each has a seed of its own.
@@ -160,6 +161,28 @@ class GAN(keras.Model):
     def sampler(self):
         """The `Sampler` of `sampling_generator`, one graph for all its uses."""
         return sampler_lib.Sampler(self.sampling_generator, self.num_classes)
+
+    def export(
+        self, filepath, format="tf_saved_model", verbose=False, class_names=()
+    ):
+        """Writes `sampling_generator` as a SavedModel; see `serving.save`.
+
+        Args:
+            filepath: The folder; one that is there is replaced as a whole.
+            format: `"tf_saved_model"`.
+            verbose: Whether to print what is saved.
+            class_names: Name of each class, if conditional and known.
+
+        Raises:
+            ValueError: On another format, or names for other classes.
+        """
+        if format != "tf_saved_model":
+            raise ValueError(
+                "`format` must be tf_saved_model; `sampling_generator.export` "
+                f"writes others. Received: format={format}"
+            )
+        step = int(keras.ops.convert_to_numpy(self.step))
+        serving.save(self.sampler, filepath, class_names, step, verbose)
 
     def compile(self, generator_optimizer, discriminator_optimizer, **kwargs):
         """Sets the optimizers; other arguments are those of Keras.

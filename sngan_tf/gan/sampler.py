@@ -27,35 +27,70 @@ class Sampler(tf.Module):
         self.generator = generator
         self.num_classes = num_classes
         self.latent_dim = generator.inputs[0].shape[-1]
-        inputs = [tf.TensorSpec((None, self.latent_dim), tf.float32, "latents")]
+        latents = tf.TensorSpec((None, self.latent_dim), tf.float32, "latents")
+        labels = tf.TensorSpec((None,), tf.int32, "labels")
+        seed, count, label = (
+            tf.TensorSpec((), tf.int32, name)
+            for name in ("seed", "count", "label")
+        )
+        self.images = tf.function(
+            self._images,
+            input_signature=[latents, labels] if num_classes else [latents],
+        )
+        self.sample = tf.function(self._sample, input_signature=[seed, count])
         if num_classes:
-            inputs.append(tf.TensorSpec((None,), tf.int32, "labels"))
-        self.images = tf.function(self._images, input_signature=inputs)
-        self.sample = tf.function(
-            self._sample,
-            input_signature=[
-                tf.TensorSpec((), tf.int32, "seed"),
-                tf.TensorSpec((), tf.int32, "count"),
+            self.sample_class = tf.function(
+                self._sample, input_signature=[seed, count, label]
+            )
+
+    def _images(self, latents, labels=None):
+        """`latents, [labels]` to `{"images": uint8 (batch, height, ...)}`."""
+        count = tf.shape(latents)[0]
+        # Convolutions answer an empty batch in a wrong shape.
+        added = tf.cast(count == 0, tf.int32)
+        inputs = tf.pad(latents, [[0, added], [0, 0]])
+        if self.num_classes:
+            labels = self._of_each(labels, count)
+            inputs = [inputs, tf.pad(labels, [[0, added]])]
+        images = self.generator(inputs, training=False)
+        return {"images": images_lib.to_uint8(images)[:count]}
+
+    def _of_each(self, labels, count):
+        """Returns labels `(count,)`; one alone is that of all.
+
+        Raises:
+            InvalidArgumentError: On other labels than those of classes, or
+                another number of them.
+        """
+        number = tf.size(labels)
+        is_class = (labels >= 0) & (labels < self.num_classes)
+        check = tf.debugging.Assert(
+            tf.reduce_all(is_class) & ((number == count) | (number == 1)),
+            [
+                f"`labels` must be in [0, {self.num_classes}), one for each "
+                "of the latents or one for all. Received:",
+                *(count, "latents,", number, "labels from"),
+                *(tf.reduce_min(labels), "to", tf.reduce_max(labels)),
             ],
         )
+        with tf.control_dependencies([check]):
+            return tf.broadcast_to(labels, (count,))
 
-    def _images(self, *inputs):
-        """`latents, [labels]` to `{"images": uint8 (batch, height, ...)}`."""
-        inputs = list(inputs) if self.num_classes else inputs[0]
-        images = self.generator(inputs, training=False)
-        return {"images": images_lib.to_uint8(images)}
-
-    def _sample(self, seed, count):
-        """`count` pictures, a function of `seed`, of all classes in turn."""
-        return self.images(*self._inputs(seed, count))
+    def _sample(self, seed, count, label=-1):
+        """`count` pictures, a function of `seed`, of a class or all in turn."""
+        check = tf.debugging.Assert(
+            count >= 0, ["`count` must be 0 or more. Received: count =", count]
+        )
+        with tf.control_dependencies([check]):
+            count = tf.identity(count)
+        return self.images(*self._inputs(seed, count, label))
 
     def _inputs(self, seed, count, label=-1):
         latents = noise.normal((count, self.latent_dim), noise.fold_in(seed))
         if not self.num_classes:
             return (latents,)
-        if label < 0:
-            return latents, tf.range(count) % self.num_classes
-        return latents, tf.fill((count,), label)
+        in_turn = tf.range(count) % self.num_classes
+        return latents, tf.where(tf.equal(label, -1), in_turn, label)
 
     def batches(self, seed, count, label=-1):
         """Yields what `sample` does in parts, uint8 tensors.
@@ -65,11 +100,19 @@ class Sampler(tf.Module):
             count: How many in all.
             label: Class of all, of a conditional generator; -1 for all
                 classes in turn.
+
+        Raises:
+            ValueError: If there is no such class.
         """
+        if not -1 <= label < (self.num_classes or 0):
+            raise ValueError(
+                f"`label` must be in [-1, {self.num_classes or 0}). "
+                f"Received: label={label}"
+            )
         inputs = self._inputs(seed, count, label)
         side = self.generator.output_shape[1]
         size = images_lib.batch_size(_BATCH_SIZE, side)
-        for i in range(0, count, size):
+        for i in range(0, max(count, 1), size):
             yield self.images(*(x[i : i + size] for x in inputs))["images"]
 
     def many(self, seed, count, label=-1):
@@ -83,21 +126,25 @@ class Sampler(tf.Module):
         return None
 
 
-def save_grid(path, images):
-    """Writes pictures as a grid, small ones enlarged by a whole number.
+def grid(images):
+    """Returns pictures as a grid, small ones enlarged by a whole number.
 
     Args:
-        path: The PNG to write.
         images: `(count, size, size, channels)`, uint8.
 
     Returns:
-        The grid, uint8 `(height, width, channels)`.
+        uint8 `(height, width, channels)`.
     """
     factor = _enlargement(images.shape[1])
     enlarged = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    grid = images_lib.grid(enlarged, gap=_GAP)
-    images_lib.save_png(path, grid)
-    return grid
+    return images_lib.grid(enlarged, gap=_GAP)
+
+
+def save_grid(path, images):
+    """Writes the `grid` of pictures as a PNG, and returns it."""
+    made = grid(images)
+    images_lib.save_png(path, made)
+    return made
 
 
 def first_row(path, image_size):

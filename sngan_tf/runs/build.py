@@ -1,6 +1,7 @@
 """From a config to the parts of a run; the verbs share it."""
 
 import contextlib
+import difflib
 import functools
 import logging
 
@@ -94,23 +95,36 @@ def is_conditional(config):
 
 
 def resolve(config, pictures):
-    """Sets the fields that were left for the data to say."""
+    """Sets the fields that were left for the data to say.
+
+    Raises:
+        UserError: On names of other classes than those of the data.
+    """
+    given = config.data.class_names
+    if given and given != pictures.class_names:
+        raise UserError(
+            "`data.class_names` must be those of the data. Received: "
+            f"{', '.join(given)}, where {pictures.reference} has "
+            f"{', '.join(pictures.class_names) or 'none'}"
+        )
     config.data.channels = pictures.images.shape[-1]
     config.data.num_classes = len(pictures.class_names)
+    config.data.class_names = pictures.class_names
 
 
 def gan(config):
     """Returns a compiled `GAN`, its variables under the current strategy.
 
     Args:
-        config: A checked config, resolved.
+        config: A checked config, resolved. A name in `sampling.label` becomes
+            the number of its class.
     """
     # Here, so that nothing made before changes the weights.
     keras.utils.set_random_seed(config.seed)
     size = config.data.image_size
     method = methods.get(config.method, config.coefficient or None)
     num_classes = config.data.num_classes if is_conditional(config) else None
-    _check_label(config.sampling.label, num_classes)
+    _resolve_label(config, num_classes or 0)
     with _dtype_policy(config.precision):
         generator, discriminator = networks.build(
             config.network.name,
@@ -271,13 +285,19 @@ def _dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def _check_label(label, num_classes):
-    if label >= (num_classes or 0):
-        rule = f"less than {num_classes}" if num_classes else "-1"
+def _resolve_label(config, count):
+    label, names = config.sampling.label, config.data.class_names
+    number = names.index(label) if label in names else label
+    if isinstance(number, str) or number >= count:
+        rule = f"less than {count}" if count else "-1"
+        if count and names:
+            near = difflib.get_close_matches(str(label), names) or names[:3]
+            rule += f" or the name of a class, such as {', '.join(near)},"
         raise UserError(
             f"`sampling.label` must be {rule} with these networks and data. "
             f"Received: sampling.label={label}"
         )
+    config.sampling.label = number
 
 
 def _adam(config, steps_per_update):

@@ -46,6 +46,7 @@ class Field:
         free: Whether a run that goes on may change it; any other change makes
             another run.
         follows: Field whose value it has by default.
+        kind: Type of its values, by default that of `default`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Field:
     meaning: str
     free: bool = False
     follows: str = ""
+    kind: type | None = None
 
 
 def _one_of(*names):
@@ -90,6 +92,19 @@ _NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
 _FROM_MINUS_1 = Rule("-1 or more", lambda value: value >= -1)
 _DECAY = Rule("in [0, 1)", lambda value: 0 <= value < 1)
 _CHANNELS = Rule("0, 1 or 3", lambda value: value in (0, 1, 3))
+_NAMES = Rule(
+    "names in parentheses",
+    lambda values: (
+        isinstance(values, (tuple, list))
+        and all(isinstance(value, str) for value in values)
+    ),
+)
+_LABEL = Rule(
+    "-1 or more, or a name",
+    lambda value: (
+        isinstance(value, str) or (type(value) is int and value >= -1)
+    ),
+)
 
 FIELDS = (
     # The run.
@@ -177,6 +192,12 @@ FIELDS = (
         0,
         _NOT_NEGATIVE,
         "Classes that the data must have; 0 as it has.",
+    ),
+    Field(
+        "data.class_names",
+        (),
+        _NAMES,
+        "Their names, in the order of the labels; () as the data has.",
     ),
     Field(
         "data.batch_size",
@@ -362,9 +383,11 @@ FIELDS = (
     Field(
         "sampling.label",
         -1,
-        _FROM_MINUS_1,
-        "Class of all of them, if conditional; -1 all classes in turn.",
+        _LABEL,
+        "Class of all of them, if conditional, by number from 0 or name; -1 "
+        "all classes in turn.",
         free=True,
+        kind=object,
     ),
     Field(
         "evaluation.protocol",
@@ -438,6 +461,8 @@ def defaults():
             section, key = _place(config, field.follows)
             value = 1 * section.get_ref(key)
         section, key = _place(config, field.name)
+        if field.kind:
+            value = ml_collections.FieldReference(value, field_type=field.kind)
         section[key] = value
     return config
 

@@ -1,6 +1,9 @@
 """The table that ends a command: what a workdir holds, and how good it is."""
 
+import re
+
 from sngan_tf import files
+from sngan_tf.gan import serving
 from sngan_tf.runs import checkpoint
 
 
@@ -21,17 +24,39 @@ def table(workdir):
         ("TensorBoard", workdir.tensorboard),
         ("samples", workdir.samples),
         ("evolution", workdir.samples / "evolution.png"),
-        ("SavedModel", workdir.generator),
+        ("newest sample", _newest_sample(workdir)),
+        ("SavedModel", _saved_model(workdir)),
     ]
     lines = _aligned(
         (what, str(where))
         for what, where in rows
-        if isinstance(where, str) or where.exists()
+        if isinstance(where, str) or (where and where.exists())
     )
     best = checkpoint.latest_step(workdir.best)
     for measured, scores in _groups(workdir).items():
         lines += ["", _caption(*measured), *_score_lines(scores, best)]
     return "\n".join(lines).strip()
+
+
+def _newest_sample(workdir):
+    paths = workdir.samples.glob("[!.]*_step_*_seed_*.png")
+    path = max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
+    step = path and int(re.search(r"_step_(\d+)_", path.name)[1])
+    return _of_update(workdir, path, step)
+
+
+def _saved_model(workdir):
+    step = serving.read_metadata(workdir.generator).get("step")
+    return _of_update(workdir, workdir.generator, step)
+
+
+def _of_update(workdir, path, step):
+    """Returns a path, with the update it is of where that is known."""
+    if step is None:
+        return path
+    reached = checkpoint.latest_step(workdir.checkpoints)
+    behind = f"; the run is at {reached}" if step < reached else ""
+    return f"{path}, of update {step}{behind}"
 
 
 def _groups(workdir):

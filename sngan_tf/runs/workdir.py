@@ -15,8 +15,8 @@ from sngan_tf.runs import fields
 
 _LOGGER = logging.getLogger(__name__)
 
-# Fields whose 0, "as the data are", was resolved when the run began.
-_RESOLVED = ("data.channels", "data.num_classes")
+# Fields whose 0 or (), "as the data are", was resolved when the run began.
+_RESOLVED = ("data.channels", "data.num_classes", "data.class_names")
 
 
 class Workdir:

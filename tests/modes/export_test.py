@@ -11,6 +11,7 @@ import tensorflow as tf
 from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
 from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.gan import serving
 from sngan_tf.modes import evaluate
 from sngan_tf.modes import export
 from sngan_tf.modes import sample
@@ -90,19 +91,29 @@ def test_served_pictures_are_the_sampled_ones(trained, tmp_path):
         out["served"].astype(int), in_memory.numpy().astype(int), atol=1
     )
     enlarged = saved.repeat(4, axis=1).repeat(4, axis=2)
-    np.testing.assert_array_equal(
-        images_lib.read_png(grid_path), images_lib.grid(enlarged, gap=2)
-    )
+    grid = images_lib.grid(enlarged, gap=2)
+    picture = images_lib.read_png(grid_path)
+    np.testing.assert_array_equal(picture[: len(grid), : len(grid[0])], grid)
+    assert serving.read_metadata(folder)["step"] == 4
 
 
-def test_export_replaces_an_older_one_whole(trained):
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left"),
+        tf.errors.ResourceExhaustedError(None, None, "No space left"),
+    ],
+)
+def test_full_disk_is_one_line(trained, monkeypatch, error):
     config, workdir, _ = trained
-    export.export(config, workdir)
-    stale = workdir.generator / "stale"
-    stale.touch()
-    export.export(config, workdir)
-    assert not stale.exists()
-    assert [p.name for p in workdir.generator.parent.iterdir()] == ["generator"]
+
+    def save(*args):
+        raise error
+
+    monkeypatch.setattr(serving, "save", save)
+    message = f"^{workdir.generator} can't be written .*No space left.; what"
+    with pytest.raises(UserError, match=message):
+        export.export(config, workdir)
 
 
 @pytest.mark.slow
@@ -186,9 +197,14 @@ def conditional(tiny_config, tmp_path, shared):
 @pytest.mark.slow
 def test_labels_go_from_the_data_to_the_served_pictures(conditional, tmp_path):
     config, workdir, gan = conditional
-    assert workdir.saved_config()["data"]["num_classes"] == 10
+    data = workdir.saved_config()["data"]
+    assert data["num_classes"] == 10
+    assert data["class_names"] == [*"0123456789"]
     grid_path = sample.sample(config, workdir)
     folder = export.export(config, workdir)
+    metadata = serving.read_metadata(folder)
+    assert metadata["class_names"] == data["class_names"]
+    assert metadata["step"] == 2
     latents = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     labels = np.array([0, 9, 4, 4, 1], "int32")
     np.savez(tmp_path / "inputs.npz", latents=latents, labels=labels)
@@ -207,6 +223,16 @@ def test_labels_go_from_the_data_to_the_served_pictures(conditional, tmp_path):
     )
     np.testing.assert_allclose(
         out["served"].astype(int), in_memory.numpy().astype(int), atol=1
+    )
+
+
+def test_class_is_sampled_by_its_name(conditional):
+    config, workdir, gan = conditional
+    config.sampling.label = "7"
+    path = sample.sample(config, workdir)
+    assert path.stem.endswith("_label_7_count_12")
+    np.testing.assert_array_equal(
+        np.load(path.with_suffix(".npy")), gan.sampler.many(3, 12, 7)
     )
 
 

@@ -123,6 +123,54 @@ def test_label_to_sample_needs_a_conditional_network(tiny_config):
         build.gan(tiny_config)
 
 
+def conditional(config, label, class_names=("ant", "bee", "cat")):
+    config.network.name = "resnet_projection"
+    config.data.channels, config.data.num_classes = 1, 3
+    config.data.class_names = class_names
+    config.sampling.label = label
+    return config
+
+
+@pytest.mark.parametrize(
+    ("label", "number"), [("ant", 0), ("cat", 2), (1, 1), (-1, -1)]
+)
+def test_class_to_sample_goes_by_name_or_number(tiny_config, label, number):
+    build.gan(conditional(tiny_config, label))
+    assert tiny_config.sampling.label == number
+
+
+@pytest.mark.parametrize(
+    ("label", "class_names", "rule"),
+    [
+        (3, (), "less than 3 with"),
+        ("cat", (), "less than 3 with"),
+        (
+            "Cat",
+            ("ant", "bee", "cat"),
+            "3 or .* a class, such as cat, ant, with",
+        ),
+        ("x", ("ant", "bee", "cat"), "3 or .*, such as ant, bee, cat, with"),
+    ],
+)
+def test_class_to_sample_that_is_none_is_refused(
+    tiny_config, label, class_names, rule
+):
+    message = f"`sampling.label` must be .*{rule}.*Received: .*label={label}$"
+    with pytest.raises(UserError, match=message):
+        build.gan(conditional(tiny_config, label, class_names))
+
+
+def test_class_names_are_those_of_the_data(tiny_config):
+    pictures = build.pictures(tiny_config)
+    build.resolve(tiny_config, pictures)
+    assert tiny_config.data.class_names == tuple("0123456789")
+    build.resolve(tiny_config, pictures)
+    tiny_config.data.class_names = ("0", "1")
+    message = "`data.class_names` must be those.*Received: 0, 1, where digits"
+    with pytest.raises(UserError, match=message):
+        build.resolve(tiny_config, pictures)
+
+
 def test_coefficient_replaces_that_of_the_method(tiny_config):
     tiny_config.data.channels = 1
     tiny_config.method, tiny_config.loss = "wgan_gp", "wasserstein"

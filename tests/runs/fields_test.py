@@ -1,6 +1,9 @@
 import json
+import sys
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
 from sngan_tf.errors import UserError
 from sngan_tf.runs import fields
@@ -141,3 +144,20 @@ def test_free_fields_change_no_value_of_a_run():
     sections = ("sampling.", "evaluation.")
     assert {n for n in free if not n.startswith(sections)} == FREE
     assert {n for n in BY_NAME if n.startswith(sections)} <= free
+
+
+@pytest.mark.parametrize(
+    ("argument", "label"), [("3", 3), ("-1", -1), ("big cat", "big cat")]
+)
+def test_class_to_sample_may_be_a_number_or_a_name(
+    argument, label, monkeypatch
+):
+    arguments = ["main.py", f"--config.sampling.label={argument}"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict(
+        "config", fields.defaults(), flag_values=values
+    )
+    values(arguments)
+    assert values.config.sampling.label == label
+    fields.check(values.config)

@@ -1,3 +1,4 @@
+import os
 import re
 
 import pytest
@@ -30,6 +31,42 @@ def test_what_was_made_is_listed(run):
         "checkpoints": str(run.checkpoints),
         "SavedModel": str(run.generator),
     }
+
+
+def reach(run, step):
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / f"step-{step}.index").touch()
+
+
+def test_model_is_told_with_its_update(run):
+    metadata = run.generator / "assets.extra" / "metadata.json"
+    metadata.parent.mkdir(parents=True)
+    metadata.write_text('{"step": 300}')
+    reach(run, 300)
+    assert lines(run)["SavedModel"] == f"{run.generator}, of update 300"
+    reach(run, 350)
+    assert lines(run)["SavedModel"] == (
+        f"{run.generator}, of update 300; the run is at 350"
+    )
+
+
+def test_newest_sample_is_told_with_its_update(run):
+    run.samples.mkdir()
+    reach(run, 350)
+    names = (
+        "last_step_00000350",
+        "best_step_00000300",
+        ".7-last_step_00000340",
+    )
+    for i, name in enumerate(names):
+        path = run.samples / f"{name}_seed_00000000_count_9.png"
+        path.touch()
+        os.utime(path, (i, i))
+    (run.samples / "step_00000350.png").touch()
+    table = re.split(r" {2,}|\n", report.table(run))
+    path = run.samples / f"{names[1]}_seed_00000000_count_9.png"
+    expected = f"{path}, of update 300; the run is at 350"
+    assert table[table.index("newest sample") + 1] == expected
 
 
 def test_last_losses_are_told(run):

@@ -38,7 +38,7 @@ def changed(config, field, value):
 
 
 def test_config_is_saved_whole(run, config):
-    assert run.saved_config() == config.to_dict()
+    assert run.saved_config() == json.loads(config.to_json())
     assert run.config.read_text().endswith("}\n")
     assert {path.name for path in run.path.iterdir()} == {
         "config.json",
@@ -110,7 +110,7 @@ def test_run_from_before_a_field_goes_on_with_its_default(run, config, field):
     with pytest.raises(UserError, match=rf"{field} \(saved {default}, given 9"):
         run.check(changed(config, field, 9))
     run.prepare(config)
-    assert run.saved_config() == config.to_dict()
+    assert run.saved_config() == json.loads(config.to_json())
 
 
 def test_nothing_is_refused_without_a_checkpoint(tmp_path, config):
@@ -132,6 +132,18 @@ def test_unresolved_channels_are_the_saved_ones(tmp_path, config, channels):
     config.data.channels = 4 - channels
     with pytest.raises(UserError, match=f"data.channels .saved {channels}"):
         run.check(config)
+
+
+def test_unresolved_class_names_are_the_saved_ones(tmp_path, config):
+    run = workdir_lib.Workdir(tmp_path)
+    config.data.class_names = ("ant", "bee")
+    run.prepare(config)
+    add_checkpoint(run)
+    assert run.resolved()["data.class_names"] == ["ant", "bee"]
+    config.data.class_names = ()
+    run.check(config)
+    config.update_from_flattened_dict(run.resolved())
+    assert config.data.class_names == ("ant", "bee")
 
 
 @pytest.mark.parametrize("content", [None, "", '{"seed": 0', "\0\0\0", "[0]"])

@@ -1,0 +1,138 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+import small
+import tensorflow as tf
+
+from sngan_tf import GAN
+from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.gan import serving
+
+SHAPE = (8, 8, 1)
+NAMES = ("ant", "bee", "cät")
+
+
+def build(num_classes=None, **kwargs):
+    networks = small.build("cnn", SHAPE, 4, 1.0, num_classes=num_classes)
+    return GAN(*networks, num_classes=num_classes, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def gan():
+    gan = build(3, average_decay=0.9)
+    random = np.random.default_rng(3)
+    for weight in gan.average_generator.weights:
+        weight.assign(random.random(size=weight.shape))
+    gan.step.assign(300)
+    return gan
+
+
+@pytest.fixture(scope="module")
+def folder(gan, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "new" / "generator"
+    gan.export(folder, class_names=NAMES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def signatures(folder):
+    return tf.saved_model.load(str(folder)).signatures
+
+
+def test_served_pictures_are_those_of_the_sampler(gan, signatures):
+    latents = tf.random.normal((3, 4))
+    for labels in ([2, 0, 1], [1]):
+        labels = tf.constant(labels)
+        np.testing.assert_array_equal(
+            signatures["serving_default"](latents=latents, labels=labels)[
+                "images"
+            ],
+            gan.sampler.images(latents, labels)["images"],
+        )
+    asked = {"seed": tf.constant(5), "count": tf.constant(4)}
+    np.testing.assert_array_equal(
+        signatures["sample"](**asked)["images"], gan.sampler.many(5, 4)
+    )
+    for label in (-1, 2):
+        np.testing.assert_array_equal(
+            signatures["sample_class"](**asked, label=tf.constant(label))[
+                "images"
+            ],
+            gan.sampler.many(5, 4, label),
+        )
+
+
+def test_served_pictures_are_of_the_averaged_generator(gan, signatures):
+    latents, labels = tf.random.normal((3, 4)), tf.constant([2, 0, 1])
+    served = signatures["serving_default"](latents=latents, labels=labels)
+    expected = gan.average_generator([latents, labels], training=False)
+    np.testing.assert_allclose(
+        tf.cast(served["images"], tf.float32),
+        (expected + 1) * 128,
+        atol=1.01,
+    )
+
+
+def test_metadata_is_a_signature_and_a_file(folder, signatures):
+    expected = {
+        "step": 300,
+        "latent_dim": 4,
+        "image_shape": [8, 8, 1],
+        "class_names": [*NAMES],
+    }
+    file = folder / "assets.extra" / "metadata.json"
+    assert json.loads(file.read_text()) == expected
+    assert serving.read_metadata(folder) == expected
+    found = {
+        name: value.numpy().tolist()
+        for name, value in signatures["metadata"]().items()
+    }
+    names = [name.encode() for name in NAMES]
+    assert found == {**expected, "class_names": names}
+
+
+def test_model_without_metadata_has_none(tmp_path):
+    assert serving.read_metadata(tmp_path) == {}
+    file = tmp_path / "assets.extra" / "metadata.json"
+    file.parent.mkdir()
+    file.write_text("{")
+    assert serving.read_metadata(tmp_path) == {}
+
+
+def test_unconditional_one_has_no_classes(tmp_path):
+    build().export(tmp_path / "generator")
+    signatures = tf.saved_model.load(str(tmp_path / "generator")).signatures
+    assert {*signatures} == {"serving_default", "sample", "metadata"}
+    assert signatures["metadata"]()["class_names"].shape == (0,)
+
+
+def test_loaded_gan_exports_the_same(gan, folder, tmp_path):
+    gan.compile(keras.optimizers.SGD(), keras.optimizers.SGD())
+    gan.save(tmp_path / "gan.keras")
+    loaded = keras.models.load_model(tmp_path / "gan.keras")
+    loaded.export(tmp_path / "generator", class_names=NAMES)
+    asked = {"seed": tf.constant(5), "count": tf.constant(4)}
+    pictures = [
+        tf.saved_model.load(str(path)).signatures["sample"](**asked)["images"]
+        for path in (folder, tmp_path / "generator")
+    ]
+    np.testing.assert_array_equal(*pictures)
+    file = "assets.extra/metadata.json"
+    assert (tmp_path / "generator" / file).read_text() == (
+        folder / file
+    ).read_text()
+
+
+def test_other_formats_and_names_are_refused(gan, tmp_path):
+    message = "`format` must be tf_saved_model;.*Received: format=onnx$"
+    with pytest.raises(ValueError, match=message):
+        gan.export(tmp_path / "generator", format="onnx")
+    message = "as many as the generator's classes, 3. Received: 2 names$"
+    with pytest.raises(ValueError, match=message):
+        gan.export(tmp_path / "generator", class_names=NAMES[:2])
+    sampler = sampler_lib.Sampler(build().generator)
+    with pytest.raises(ValueError, match="classes, 0. Received: 3 names$"):
+        serving.save(sampler, tmp_path / "generator", NAMES)
+    assert not [*tmp_path.iterdir()]
