@@ -161,19 +161,23 @@ class Read:
         return found
 
 
-def test_known_classifier_reads_held_out_pictures_alone(tmp_path, trainings):
-    read = Read(pictures(3000).images)
-    given = dataclasses.replace(pictures(3000), images=read, digest="0123")
-    features.load_classifier(given, UPDATES, tmp_path)
-    read.count = 0
-    network = features.load_classifier(given, UPDATES, tmp_path)
-    assert (read.count, read.largest) == (600, 500)
-    _, logits = network(read, rows=np.arange(600))
-    held_out, _ = features.split_rows(3000)
-    assert len(logits) == len(held_out) == 600
-    other = dataclasses.replace(given, digest="4567")
-    features.load_classifier(other, UPDATES, tmp_path)
-    assert len(trainings) == 2
+def test_known_classifier_reads_held_out_pictures_alone(
+    tmp_path, trainings, monkeypatch
+):
+    given = pictures(3000, side=4)
+    read = Read(given.images)
+    streamed = dataclasses.replace(given, images=read, digest="0123")
+    features.load_classifier(streamed, UPDATES, tmp_path)
+    for most, count in ((10_000, 600), (550, 550)):
+        monkeypatch.setattr(classifier, "_MOST_MEASURED", most)
+        read.count = 0
+        network = features.load_classifier(streamed, UPDATES, tmp_path)
+        assert (read.count, read.largest) == (count, 500)
+        rows = features.split_rows(3000)[0][:count]
+        _, logits = network(given.images[rows])
+        right = logits.argmax(axis=1) == given.labels[rows]
+        assert network.accuracy == np.mean(right)
+    assert len(trainings) == 1
 
 
 def test_picture_that_cannot_be_read_ends_training_with_its_name(monkeypatch):
