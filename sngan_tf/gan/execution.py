@@ -1,12 +1,12 @@
-"""How updates run on TensorFlow, by one replica or many."""
+"""How steps run on TensorFlow, by one replica or many."""
 
 import keras
 import tensorflow as tf
 
 
 @tf.autograph.experimental.do_not_convert
-def train_function(gan):
-    """Returns what `fit` calls: an execution of one or more updates.
+def function(gan, step, count):
+    """Returns what `fit` or `evaluate` calls: an execution of some steps.
 
     Keras's own reduces the logs over an axis that scalars don't have, on
     several hosts (keras-team/keras#20585); here they are the same on all
@@ -14,33 +14,70 @@ def train_function(gan):
 
     Args:
         gan: A compiled `GAN`.
+        step: Its `train_step` or `test_step`.
+        count: Function to the number of steps of the next execution, an int64
+            tensor.
     """
     strategy = gan.distribute_strategy
 
     @tf.autograph.experimental.do_not_convert
-    def update(data):
-        logs = strategy.run(gan.train_step, args=(data,))
+    def of_batch(data):
+        logs = strategy.run(step, args=(data,))
         return tf.nest.map_structure(
             lambda log: strategy.experimental_local_results(log)[0], logs
         )
 
     if not gan.run_eagerly:
-        update = tf.function(update, jit_compile=gan.jit_compile)
+        of_batch = tf.function(of_batch, jit_compile=gan.jit_compile)
+
+    def one(iterator):
+        data = iterator.get_next()
+        # Some of a step needs no data, and would be done where there is none.
+        with _after(data):
+            return of_batch(data)
+
+    def one_more(done, iterator):
+        logs = one(iterator)
+        # Nor may the end of the data break off the step before it.
+        with _after(logs):
+            return done + 1, logs
 
     @tf.autograph.experimental.do_not_convert
     def execution(iterator):
         if gan.steps_per_execution == 1:
-            return update(iterator.get_next())
-        per_execution = tf.constant(gan.steps_per_execution, tf.int64)
-        count = per_execution - gan.step.value % per_execution
+            return one(iterator)
+        steps = count()
         _, logs = tf.while_loop(
-            lambda done, logs: done < count,
-            lambda done, logs: (done + 1, update(iterator.get_next())),
-            (tf.ones((), tf.int64), update(iterator.get_next())),
+            lambda done, logs: done < steps,
+            lambda done, logs: one_more(done, iterator),
+            one_more(tf.zeros((), tf.int64), iterator),
         )
         return logs
 
-    return execution if gan.run_eagerly else tf.function(execution)
+    if not gan.run_eagerly:
+        execution = tf.function(execution)
+
+    @tf.autograph.experimental.do_not_convert
+    def execute(iterator):
+        if not isinstance(
+            iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)
+        ):
+            return of_batch(next(iterator))  # Of `train_on_batch`.
+        begun = tf.identity(gan.metrics[0].count.value)
+        try:
+            return execution(iterator)
+        except tf.errors.OutOfRangeError:
+            if gan.metrics[0].count.value == begun:
+                raise
+            return {metric.name: metric.result() for metric in gan.metrics}
+
+    return execute
+
+
+def _after(tensors):
+    return tf.control_dependencies(
+        tf.nest.flatten(tensors, expand_composites=True)
+    )
 
 
 class Mean(keras.metrics.Metric):
@@ -76,6 +113,12 @@ def mean_over_replicas(values):
     """Returns a replica's dict of scalars as the means over all replicas."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+
+def scaling(optimizer):
+    """Returns an optimizer that scales its loss, for float16."""
+    kind = keras.optimizers.LossScaleOptimizer
+    return optimizer if isinstance(optimizer, kind) else kind(optimizer)
 
 
 def scaled(loss, optimizer):

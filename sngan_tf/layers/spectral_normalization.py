@@ -128,7 +128,7 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
     def _divisor(self, index, training=False):
         """Returns the estimate of sigma(W), advancing `u` in training."""
         w, u = self._matrix(index), self._vectors[index]
-        if training:
+        if training and not power_iteration.is_paused():
             new_u, v = power_iteration.power_iteration(
                 w, ops.convert_to_tensor(u), self.power_iterations
             )
