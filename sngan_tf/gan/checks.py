@@ -164,9 +164,16 @@ class WholeExecutions(keras.callbacks.Callback):
     """Refuses to train on batches that executions would not end with."""
 
     def on_train_begin(self, logs=None):
-        steps, each = self.params["steps"], self.model.steps_per_execution
-        if steps and steps % each:
+        batches, each = self.params["steps"], self.model.steps_per_execution
+        if batches and batches % each:
             raise ValueError(
                 "`steps_per_execution` must divide the batches of an epoch. "
-                f"Received: steps_per_execution={each}, {steps} batches"
+                f"Received: steps_per_execution={each}, {batches} batches"
+            )
+        replicas = self.model.distribute_strategy.num_replicas_in_sync
+        if batches is None and each > 1 and replicas > 1:
+            raise ValueError(
+                "`steps_per_epoch` must be given where `steps_per_execution` "
+                "is more than 1 on several replicas and the data don't tell "
+                "their number. Received: steps_per_epoch=None"
             )

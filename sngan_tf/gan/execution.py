@@ -5,18 +5,73 @@ import tensorflow as tf
 
 
 @tf.autograph.experimental.do_not_convert
-def function(gan, step, count):
-    """Returns what `fit` or `evaluate` calls: an execution of some steps.
+def train_function(gan):
+    """Returns what `fit` calls: an execution of one or more updates.
+
+    Args:
+        gan: A compiled `GAN`.
+    """
+    update = _of_batch(gan, gan.train_step)
+
+    @tf.autograph.experimental.do_not_convert
+    def several(iterator):
+        per_execution = tf.constant(gan.steps_per_execution, tf.int64)
+        count = per_execution - gan.step.value % per_execution
+
+        def one_more(done, more, logs):
+            data = _next_as_optional(iterator)
+            more = data.has_value()
+            logs = tf.cond(more, lambda: update(data.get_value()), lambda: logs)
+            return done + tf.cast(more, tf.int64), more, logs
+
+        done, _, logs = tf.while_loop(
+            lambda done, more, logs: more & (done < count),
+            one_more,
+            (
+                tf.zeros((), tf.int64),
+                tf.constant(True),
+                {metric.name: metric.result() for metric in gan.metrics},
+            ),
+        )
+        return done, logs
+
+    if not gan.run_eagerly:
+        several = tf.function(several)
+
+    def execution(iterator):
+        if gan.steps_per_execution == 1 or not _is_iterator(iterator):
+            # Fetched first: much of an update needs no data, and in one graph
+            # would be done even where there is no more.
+            return update(next(iterator))
+        done, logs = several(iterator)
+        if done == 0:
+            raise StopIteration
+        return logs
+
+    return execution
+
+
+def test_function(gan):
+    """Returns what `evaluate` calls, as `train_function`."""
+    test = _of_batch(gan, gan.test_step)
+
+    def execution(iterator):
+        logs = test(next(iterator))
+        for _ in range(gan.steps_per_execution - 1):
+            if (data := next(iterator, None)) is None:
+                break
+            logs = test(data)
+        return logs
+
+    return execution
+
+
+def _of_batch(gan, step):
+    """Returns a function of a batch, of all replicas, to a step's logs.
 
     Keras's own reduces the logs over an axis that scalars don't have, on
     several hosts (keras-team/keras#20585); here they are the same on all
     replicas already.
-
-    Args:
-        gan: A compiled `GAN`.
-        step: Its `train_step` or `test_step`.
-        count: Function to the number of steps of the next execution, an int64
-            tensor.
     """
     strategy = gan.distribute_strategy
 
@@ -27,57 +82,22 @@ def function(gan, step, count):
             lambda log: strategy.experimental_local_results(log)[0], logs
         )
 
-    if not gan.run_eagerly:
-        of_batch = tf.function(of_batch, jit_compile=gan.jit_compile)
-
-    def one(iterator):
-        data = iterator.get_next()
-        # Some of a step needs no data, and would be done where there is none.
-        with _after(data):
-            return of_batch(data)
-
-    def one_more(done, iterator):
-        logs = one(iterator)
-        # Nor may the end of the data break off the step before it.
-        with _after(logs):
-            return done + 1, logs
-
-    @tf.autograph.experimental.do_not_convert
-    def execution(iterator):
-        if gan.steps_per_execution == 1:
-            return one(iterator)
-        steps = count()
-        _, logs = tf.while_loop(
-            lambda done, logs: done < steps,
-            lambda done, logs: one_more(done, iterator),
-            one_more(tf.zeros((), tf.int64), iterator),
-        )
-        return logs
-
-    if not gan.run_eagerly:
-        execution = tf.function(execution)
-
-    @tf.autograph.experimental.do_not_convert
-    def execute(iterator):
-        if not isinstance(
-            iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)
-        ):
-            return of_batch(next(iterator))  # Of `train_on_batch`.
-        begun = tf.identity(gan.metrics[0].count.value)
-        try:
-            return execution(iterator)
-        except tf.errors.OutOfRangeError:
-            if gan.metrics[0].count.value == begun:
-                raise
-            return {metric.name: metric.result() for metric in gan.metrics}
-
-    return execute
+    if gan.run_eagerly:
+        return of_batch
+    return tf.function(of_batch, jit_compile=gan.jit_compile)
 
 
-def _after(tensors):
-    return tf.control_dependencies(
-        tf.nest.flatten(tensors, expand_composites=True)
-    )
+def _is_iterator(data):
+    """Returns whether data are TensorFlow's, not a single batch of Keras."""
+    kinds = (tf.data.Iterator, tf.distribute.DistributedIterator)
+    return isinstance(data, kinds)
+
+
+def _next_as_optional(iterator):
+    if isinstance(iterator, tf.data.Iterator):
+        return iterator.get_next_as_optional()
+    # Of several replicas this is cheaper, and keeps static shapes.
+    return tf.experimental.Optional.from_value(iterator.get_next())
 
 
 class Mean(keras.metrics.Metric):

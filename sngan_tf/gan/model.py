@@ -24,28 +24,35 @@ class GAN(trainer.Trainer):
     discriminator update real and fake images are one batch, so that `u` of
     spectral normalization advances once per update (Algorithm 1); in the
     generator update no variable of the discriminator changes. (The authors'
-    code advances `u` in every training call.) A discriminator with batch
-    normalization sees real and fake images in separate calls, and in the
-    generator update the statistics of the batch, which it does not keep.
+    code advances `u` in every training call.) There and in the gradient
+    penalty dropout is on as in any training, sigma is that of `u` as it is, and
+    batch normalization uses statistics of the batch, which it does not keep.
+    A discriminator with batch normalization sees real and fake images in
+    separate calls, of which the first advances `u`.
 
     What is minimised is `d_loss`, the adversarial loss, plus `d_penalty`, the
     gradient penalty and losses of the discriminator's own such as those of
     regularizers; and `g_loss`. An auxiliary classifier adds
     `d_classification` and `g_classification`.
 
+    `evaluate` and `validation_data` report the same losses on held-out images,
+    of the generator that is trained, in inference mode.
+
     Under a `tf.distribute` strategy a batch is that of all replicas, and each
     has its share. Latents, labels and augmentations are rows of what one
-    replica alone would draw; losses are reported as means over replicas.
+    replica alone would draw; what layers draw, such as dropout, differs between
+    replicas. Losses are reported as means over replicas.
 
     Args:
-        generator: Model, latents `(batch, latent_dim)` to images
+        generator: Built Keras model, latents `(batch, latent_dim)` to images
             `(batch, height, width, channels)` in [-1, 1]. A conditional one
-            takes labels `(batch,)` as a second input.
-        discriminator: Model, images to logits `(batch, 1)`. A conditional one
-            takes labels as a second input, or has class logits
-            `(batch, num_classes)` of an auxiliary classifier as a second
-            output.
-        loss: Name in `losses.LOSSES`.
+            takes int32 labels `(batch,)` as a second input.
+        discriminator: Built Keras model, images to logits `(batch, 1)`, or
+            `(batch, height, width, 1)` of patches, over which the loss is a
+            mean. A conditional one takes labels as a second input, or has
+            class logits `(batch, num_classes)` of an auxiliary classifier as a
+            second output.
+        loss: Name in `losses.LOSSES`, or a `losses.Loss`.
         discriminator_steps: Discriminator updates per generator update, n_dis.
         generator_batch_size: Fake images per generator update, over all
             replicas; None for as many as real ones per discriminator update.
@@ -53,7 +60,8 @@ class GAN(trainer.Trainer):
             None. Labels of fake images are uniform over them.
         gradient_penalty: Factor lambda of the gradient penalty (Eq. 30), 0
             for none. Between a real and a fake image it is taken with the
-            label of the real one.
+            label of the real one, and of the sum of an image's logits where
+            they are of patches.
         auxiliary_weights: Factors of the auxiliary classifier's loss, which
             the discriminator has on real images and the generator on fake
             ones. The paper does not state them; these are those of the
@@ -61,8 +69,12 @@ class GAN(trainer.Trainer):
         augmentation: Function `(images, seed) -> images` applied to whatever
             the discriminator sees, real and fake alike, or None. What it draws
             by `noise` from the seed is the same on any number of replicas.
+            To be saved it must be one that Keras can serialize, such as
+            `augmentation.RandomShift`.
         average_decay: Decay per update of an exponential moving average of
             the generator's weights, in [0, 1); 0 keeps none, as the paper.
+        average_warmup: Whether the decay is at most `(1 + n) / (10 + n)` after
+            n updates, so that the first images are not of the initial weights.
         seed: Latents and augmentations are functions of this, the step and
             the place in the batch.
 
@@ -72,9 +84,12 @@ class GAN(trainer.Trainer):
             `sampling_generator` in inference mode.
 
     Raises:
-        ValueError: On an argument out of range, on mismatched models, and in
-            `fit` on batches whose static size `discriminator_steps` doesn't
-            divide.
+        ValueError: On an argument out of range, on models that are mismatched
+            or not built, and in `fit` on images that are not float, in
+            [-1, 1] and of the generator's shape, on labels that are not
+            integers in [0, num_classes), and on batches whose static size
+            `discriminator_steps` doesn't divide. What floats are is looked at
+            in the first batch alone.
 
     Example:
     >>> gan = GAN(*networks.build("cnn", (32, 32, 3)))

@@ -1,7 +1,6 @@
 """A Keras model of two networks: its optimizers, and how `fit` runs it."""
 
 import keras
-import tensorflow as tf
 
 from sngan_tf.gan import checks
 from sngan_tf.gan import execution
@@ -121,19 +120,8 @@ class Trainer(keras.Model):
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:
-            self.train_function = execution.function(
-                self, self.train_step, self._updates_to_execute
-            )
+            self.train_function = execution.train_function(self)
 
     def make_test_function(self, force=False):
         if self.test_function is None or force:
-            self.test_function = execution.function(
-                self, self.test_step, self._steps_per_execution_tensor
-            )
-
-    def _updates_to_execute(self):
-        each = self._steps_per_execution_tensor()
-        return each - self.step.value % each
-
-    def _steps_per_execution_tensor(self):
-        return tf.constant(self.steps_per_execution, tf.int64)
+            self.test_function = execution.test_function(self)

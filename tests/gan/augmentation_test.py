@@ -77,3 +77,9 @@ def test_gradient_is_the_transpose(jit_compile):
     np.testing.assert_allclose(
         np.sum(gradient, axis=(1, 2)), np.sum(y, axis=(1, 2))
     )
+
+
+@pytest.mark.parametrize("pixels", [-1, 0.5])
+def test_pixels_are_whole(pixels):
+    with pytest.raises(ValueError, match=f"Received: pixels={pixels}"):
+        augmentation.RandomShift(pixels)
