@@ -7,7 +7,8 @@ of the width, with spectral normalization on every discriminator weight. Our
 choices, because 1,797 pictures are few and minutes are short: Adam's rate is
 larger than in any setting of Table 1 with n_dis = 1, its betas are those of
 the paper's ResNets, shifts of two pixels keep the discriminator from learning
-the pictures by heart, and the generator is averaged.
+the pictures by heart, and the generator is averaged, at first over few updates
+so that the first grids show what it draws.
 """
 
 from sngan_tf.runs import arguments

@@ -2,10 +2,15 @@ import pathlib
 import re
 
 import keras
+import numpy as np
 import pytest
+import small
+
+from sngan_tf import networks
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+README = BLOCK.findall((DOCS.parent / "README.md").read_text())
 LAYER = BLOCK.findall((DOCS / "layer.md").read_text())
 
 
@@ -25,3 +30,19 @@ def test_examples_of_the_layer_run_as_they_stand(number, tmp_path, monkeypatch):
         assert layer(keras.ops.ones((2, 3))).shape == (2, 8, 4)
         (u,) = (v for v in layer.variables if v.name == "u")
         assert u.shape == (8,)
+
+
+@pytest.mark.slow
+def test_gan_of_the_readme_runs_as_it_stands(monkeypatch):
+    (block,) = (block for block in README if "gan.fit" in block)
+    assert "steps_per_epoch=1000" in block
+    monkeypatch.setattr(
+        networks,
+        "build",
+        lambda name, shape: small.build(name, shape, latent_dim=128, width=1.0),
+    )
+    names = {}
+    exec(block.replace("steps_per_epoch=1000", "steps_per_epoch=2"), names)
+    assert int(names["gan"].step.value) == 2
+    assert names["images"].shape == (16, 32, 32, 1)
+    assert np.abs(names["images"]).max() <= 1

@@ -3,32 +3,57 @@
 Each is differentiable in the images and a function of its seed alone.
 """
 
+import keras
 import tensorflow as tf
 
 from sngan_tf import noise
 
 
-def random_shift(images, seed, pixels):
+@keras.saving.register_keras_serializable("sngan_tf")
+class RandomShift:
     """Moves each picture by up to `pixels` along both axes.
 
     Not in the paper: with few training pictures the discriminator would learn
     them by heart. Rows and columns at the border are repeated.
 
     Args:
+        pixels: Largest shift, in pixels, an integer of 0 or more; 0 leaves
+            the pictures as they are.
+
+    Call arguments:
         images: `(batch, height, width, channels)`, any float range.
         seed: `(2,)` integers.
-        pixels: Largest shift, in pixels; 0 returns the images as they are.
+
+    Raises:
+        ValueError: If `pixels` is out of range.
     """
-    if pixels == 0:
-        return images
-    batch = tf.shape(images)[0]
-    height, width = images.shape[1:3]
-    shifts = noise.integers((batch, 2), seed, -pixels, pixels)
-    rows = _shift_matrix(shifts[:, 0], height, images.dtype)
-    columns = _shift_matrix(shifts[:, 1], width, images.dtype)
-    # Products with 0-1 matrices: unlike a gather they compile on a TPU, with
-    # products for gradients too.
-    return tf.einsum("bij,bkl,bjlc->bikc", rows, columns, images)
+
+    def __init__(self, pixels):
+        if int(pixels) != pixels or pixels < 0:
+            raise ValueError(
+                "`pixels` must be an integer of 0 or more. "
+                f"Received: pixels={pixels}"
+            )
+        self.pixels = int(pixels)
+
+    def __call__(self, images, seed):
+        if self.pixels == 0:
+            return images
+        batch = tf.shape(images)[0]
+        height, width = images.shape[1:3]
+        shifts = noise.integers((batch, 2), seed, -self.pixels, self.pixels)
+        rows = _shift_matrix(shifts[:, 0], height, images.dtype)
+        columns = _shift_matrix(shifts[:, 1], width, images.dtype)
+        # Products with 0-1 matrices: unlike a gather they compile on a TPU,
+        # with products for gradients too.
+        return tf.einsum("bij,bkl,bjlc->bikc", rows, columns, images)
+
+    def get_config(self):
+        return {"pixels": self.pixels}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
 
 
 def _shift_matrix(shifts, size, dtype):

@@ -1,4 +1,4 @@
-"""How updates run on TensorFlow, by one replica or many."""
+"""How steps run on TensorFlow, by one replica or many."""
 
 import keras
 import tensorflow as tf
@@ -8,39 +8,96 @@ import tensorflow as tf
 def train_function(gan):
     """Returns what `fit` calls: an execution of one or more updates.
 
+    Args:
+        gan: A compiled `GAN`.
+    """
+    update = _of_batch(gan, gan.train_step)
+
+    @tf.autograph.experimental.do_not_convert
+    def several(iterator):
+        per_execution = tf.constant(gan.steps_per_execution, tf.int64)
+        count = per_execution - gan.step.value % per_execution
+
+        def one_more(done, more, logs):
+            data = _next_as_optional(iterator)
+            more = data.has_value()
+            logs = tf.cond(more, lambda: update(data.get_value()), lambda: logs)
+            return done + tf.cast(more, tf.int64), more, logs
+
+        done, _, logs = tf.while_loop(
+            lambda done, more, logs: more & (done < count),
+            one_more,
+            (
+                tf.zeros((), tf.int64),
+                tf.constant(True),
+                {metric.name: metric.result() for metric in gan.metrics},
+            ),
+        )
+        return done, logs
+
+    if not gan.run_eagerly:
+        several = tf.function(several)
+
+    def execution(iterator):
+        if gan.steps_per_execution == 1 or not _is_iterator(iterator):
+            # Fetched first: much of an update needs no data, and in one graph
+            # would be done even where there is no more.
+            return update(next(iterator))
+        done, logs = several(iterator)
+        if done == 0:
+            raise StopIteration
+        return logs
+
+    return execution
+
+
+def test_function(gan):
+    """Returns what `evaluate` calls, as `train_function`."""
+    test = _of_batch(gan, gan.test_step)
+
+    def execution(iterator):
+        logs = test(next(iterator))
+        for _ in range(gan.steps_per_execution - 1):
+            if (data := next(iterator, None)) is None:
+                break
+            logs = test(data)
+        return logs
+
+    return execution
+
+
+def _of_batch(gan, step):
+    """Returns a function of a batch, of all replicas, to a step's logs.
+
     Keras's own reduces the logs over an axis that scalars don't have, on
     several hosts (keras-team/keras#20585); here they are the same on all
     replicas already.
-
-    Args:
-        gan: A compiled `GAN`.
     """
     strategy = gan.distribute_strategy
 
     @tf.autograph.experimental.do_not_convert
-    def update(data):
-        logs = strategy.run(gan.train_step, args=(data,))
+    def of_batch(data):
+        logs = strategy.run(step, args=(data,))
         return tf.nest.map_structure(
             lambda log: strategy.experimental_local_results(log)[0], logs
         )
 
-    if not gan.run_eagerly:
-        update = tf.function(update, jit_compile=gan.jit_compile)
+    if gan.run_eagerly:
+        return of_batch
+    return tf.function(of_batch, jit_compile=gan.jit_compile)
 
-    @tf.autograph.experimental.do_not_convert
-    def execution(iterator):
-        if gan.steps_per_execution == 1:
-            return update(iterator.get_next())
-        per_execution = tf.constant(gan.steps_per_execution, tf.int64)
-        count = per_execution - gan.step.value % per_execution
-        _, logs = tf.while_loop(
-            lambda done, logs: done < count,
-            lambda done, logs: (done + 1, update(iterator.get_next())),
-            (tf.ones((), tf.int64), update(iterator.get_next())),
-        )
-        return logs
 
-    return execution if gan.run_eagerly else tf.function(execution)
+def _is_iterator(data):
+    """Returns whether data are TensorFlow's, not a single batch of Keras."""
+    kinds = (tf.data.Iterator, tf.distribute.DistributedIterator)
+    return isinstance(data, kinds)
+
+
+def _next_as_optional(iterator):
+    if isinstance(iterator, tf.data.Iterator):
+        return iterator.get_next_as_optional()
+    # Of several replicas this is cheaper, and keeps static shapes.
+    return tf.experimental.Optional.from_value(iterator.get_next())
 
 
 class Mean(keras.metrics.Metric):
@@ -76,6 +133,12 @@ def mean_over_replicas(values):
     """Returns a replica's dict of scalars as the means over all replicas."""
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, values)
+
+
+def scaling(optimizer):
+    """Returns an optimizer that scales its loss, for float16."""
+    kind = keras.optimizers.LossScaleOptimizer
+    return optimizer if isinstance(optimizer, kind) else kind(optimizer)
 
 
 def scaled(loss, optimizer):

@@ -6,12 +6,19 @@ Logits have any shape and are averaged over; they may be of half precision.
 import dataclasses
 from collections.abc import Callable
 
+import keras
 from keras import ops
 
+_serializable = keras.saving.register_keras_serializable("sngan_tf")
 
+
+@_serializable
 @dataclasses.dataclass(frozen=True)
 class Loss:
     """A pair of losses.
+
+    A `GAN` with one is saved as Keras saves functions: to be loaded they must
+    be registered, as by `keras.saving.register_keras_serializable`.
 
     Attributes:
         discriminator: `(real_logits, fake_logits) -> scalar`.
@@ -21,7 +28,19 @@ class Loss:
     discriminator: Callable
     generator: Callable
 
+    def get_config(self):
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "discriminator": serialize(self.discriminator),
+            "generator": serialize(self.generator),
+        }
 
+    @classmethod
+    def from_config(cls, config):
+        return cls(**keras.saving.deserialize_keras_object(config))
+
+
+@_serializable
 def hinge_discriminator_loss(real_logits, fake_logits):
     """mean(relu(1 - real)) + mean(relu(1 + fake)) (Eq. 16)."""
     real_logits, fake_logits = _float32(real_logits), _float32(fake_logits)
@@ -30,11 +49,13 @@ def hinge_discriminator_loss(real_logits, fake_logits):
     )
 
 
+@_serializable
 def hinge_generator_loss(fake_logits):
     """-mean(fake) (Eq. 17)."""
     return -ops.mean(_float32(fake_logits))
 
 
+@_serializable
 def non_saturating_discriminator_loss(real_logits, fake_logits):
     """-mean(log D(x)) - mean(log(1 - D(G(z)))), D = sigmoid (Eq. 15)."""
     real_logits, fake_logits = _float32(real_logits), _float32(fake_logits)
@@ -43,16 +64,19 @@ def non_saturating_discriminator_loss(real_logits, fake_logits):
     )
 
 
+@_serializable
 def non_saturating_generator_loss(fake_logits):
     """-mean(log D(G(z))), the alternate cost of section 4."""
     return ops.mean(ops.softplus(-_float32(fake_logits)))
 
 
+@_serializable
 def wasserstein_discriminator_loss(real_logits, fake_logits):
     """mean(fake) - mean(real) (Eq. 29 without its penalty)."""
     return ops.mean(_float32(fake_logits)) - ops.mean(_float32(real_logits))
 
 
+@_serializable
 def wasserstein_generator_loss(fake_logits):
     """-mean(fake)."""
     return -ops.mean(_float32(fake_logits))
@@ -83,17 +107,19 @@ LOSSES = {
 }
 
 
-def get(name):
-    """Returns the `Loss` of that name.
+def get(loss):
+    """Returns the `Loss` of a name, or the `Loss` that is given.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If it is neither.
     """
-    if name not in LOSSES:
+    if isinstance(loss, Loss):
+        return loss
+    if not isinstance(loss, str) or loss not in LOSSES:
         raise ValueError(
-            f"`loss` must be one of {', '.join(LOSSES)}. Received: loss={name}"
+            f"`loss` must be one of {', '.join(LOSSES)}. Received: loss={loss}"
         )
-    return LOSSES[name]
+    return LOSSES[loss]
 
 
 def _float32(logits):

@@ -4,6 +4,9 @@ Functions on `keras.ops` alone. A matrix `w` is `(d_out, rest)`, `u` is
 `(d_out,)` and `v` is `(rest,)`; all are float32 unless the caller holds more.
 """
 
+import contextlib
+import threading
+
 from keras import ops
 
 # Whatever the spectrum, 128 steps from a random start leave the estimate less
@@ -11,6 +14,24 @@ from keras import ops
 _WARM_START_SQUARINGS = 7
 # Up to this d_out, squaring W W^T is quicker than as many single steps.
 _SQUARED_UP_TO = 512
+# Of a thread, as each replica of a step is traced in its own.
+_STATE = threading.local()
+
+
+@contextlib.contextmanager
+def paused():
+    """A context in which training calls take `u` as it is."""
+    before = is_paused()
+    _STATE.paused = True
+    try:
+        yield
+    finally:
+        _STATE.paused = before
+
+
+def is_paused():
+    """Returns whether training calls take `u` as it is."""
+    return getattr(_STATE, "paused", False)
 
 
 def as_matrix(kernel, output_axes):

@@ -157,7 +157,7 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
 
     def _divisor(self, index, training=False):
         """Returns the estimate of sigma(W), advancing `u` in training."""
-        if training:
+        if training and not power_iteration.is_paused():
             return power_iteration.sigma(*self._advance(index))
         w, u = self._matrix(index), ops.convert_to_tensor(self._vectors[index])
         return power_iteration.sigma(w, u, power_iteration.right_vector(w, u))

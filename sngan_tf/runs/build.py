@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import functools
 import logging
 
 import keras
@@ -153,10 +152,9 @@ def gan(config):
             config.auxiliary.discriminator_weight,
             config.auxiliary.generator_weight,
         ),
-        augmentation=functools.partial(
-            augmentation.random_shift, pixels=config.data.shift
-        ),
+        augmentation=augmentation.RandomShift(config.data.shift),
         average_decay=config.average_decay,
+        average_warmup=config.average_warmup,
         seed=config.seed,
     )
     model.compile(
@@ -309,11 +307,8 @@ def _adam(config, steps_per_update):
             config.updates,
             steps_per_update,
         )
-    adam = keras.optimizers.Adam(
+    return keras.optimizers.Adam(
         learning_rate,
         beta_1=config.optimizer.beta_1,
         beta_2=config.optimizer.beta_2,
     )
-    if config.precision == "mixed_float16":
-        return keras.optimizers.LossScaleOptimizer(adam)
-    return adam

@@ -318,6 +318,13 @@ FIELDS = (
         _DECAY,
         "Of the averaged generator, per update; 0 none, as in the paper.",
     ),
+    Field(
+        "average_warmup",
+        True,
+        _BOOL,
+        "Average the first n updates with a decay of at most (1 + n) / "
+        "(10 + n), so that the beginning is soon forgotten.",
+    ),
     Field("optimizer.learning_rate", 2e-4, _POSITIVE, "Adam's alpha."),
     Field("optimizer.beta_1", 0.5, _DECAY, "Adam's."),
     Field("optimizer.beta_2", 0.999, _DECAY, "Adam's."),

@@ -37,21 +37,21 @@ def shifts_of(images, shifted, pixels):
 @pytest.mark.parametrize("pixels", [1, 2])
 def test_every_shift_occurs_and_no_other(pixels):
     images = random_images(200, 5, 6, 2)
-    shifted = augmentation.random_shift(images, (1, 2), pixels)
+    shifted = augmentation.RandomShift(pixels)(images, (1, 2))
     shifts = shifts_of(images, shifted, pixels)
     assert len(set(shifts)) == (2 * pixels + 1) ** 2
 
 
 def test_no_shift_is_the_identity():
     images = random_images(3, 4, 4, 1)
-    shifted = augmentation.random_shift(images, (1, 2), 0)
+    shifted = augmentation.RandomShift(0)(images, (1, 2))
     np.testing.assert_array_equal(shifted, images)
 
 
 def test_shifts_are_a_function_of_the_seed():
     images = random_images(20, 4, 4, 1)
     once, again, other = (
-        augmentation.random_shift(images, seed, 2)
+        augmentation.RandomShift(2)(images, seed)
         for seed in ((3, 4), (3, 4), (3, 5))
     )
     np.testing.assert_array_equal(once, again)
@@ -67,7 +67,7 @@ def test_gradient_is_the_transpose(jit_compile):
     def shift_and_gradient(x):
         with tf.GradientTape() as tape:
             tape.watch(x)
-            shifted = augmentation.random_shift(x, (1, 2), 2)
+            shifted = augmentation.RandomShift(2)(x, (1, 2))
         return shifted, tape.gradient(shifted, x, output_gradients=y)
 
     shifted, gradient = shift_and_gradient(tf.constant(x))
@@ -77,3 +77,9 @@ def test_gradient_is_the_transpose(jit_compile):
     np.testing.assert_allclose(
         np.sum(gradient, axis=(1, 2)), np.sum(y, axis=(1, 2))
     )
+
+
+@pytest.mark.parametrize("pixels", [-1, 0.5])
+def test_pixels_are_whole(pixels):
+    with pytest.raises(ValueError, match=f"Received: pixels={pixels}"):
+        augmentation.RandomShift(pixels)

@@ -1,7 +1,9 @@
 import keras
 import numpy as np
 import pytest
+import small
 
+from sngan_tf.gan import GAN
 from sngan_tf.gan import losses
 
 REAL = np.array([[-3.0], [-0.5], [0.2], [1.5], [4.0]])
@@ -87,3 +89,32 @@ def test_half_precision_logits_give_float32_losses(name):
 def test_unknown_loss_lists_what_there_is():
     with pytest.raises(ValueError, match="hinge, non_saturating, wasserstein"):
         losses.get("huber")
+
+
+@keras.saving.register_keras_serializable("losses_test")
+def least_squares_generator_loss(fake_logits):
+    return keras.ops.mean(keras.ops.square(fake_logits - 1))
+
+
+def test_loss_of_ones_own_is_saved_with_a_gan(tmp_path):
+    own = losses.Loss(
+        losses.hinge_discriminator_loss, least_squares_generator_loss
+    )
+    assert losses.get(own) is own
+    gan = GAN(*small.build("cnn", (8, 8, 1), 4, 1.0), loss=own)
+    gan.save(tmp_path / "gan.keras")
+    loaded = keras.models.load_model(tmp_path / "gan.keras")
+    assert loaded.adversarial_loss == own
+    fakes, _ = loaded._fakes(5, draw=0)
+    logits = loaded.discriminator(fakes)
+    loaded.compile("sgd", "sgd")
+    parts = loaded._generator_step(5, draw=0)
+    assert float(parts["g_loss"]) == pytest.approx(
+        np.mean((np.array(logits) - 1) ** 2), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_named_loss_is_saved_by_its_name(name):
+    gan = GAN(*small.build("cnn", (8, 8, 1), 4, 1.0), loss=name)
+    assert gan.get_config()["loss"] == name

@@ -90,7 +90,7 @@ def train(strategy, build, synchronized):
             discriminator,
             discriminator_steps=2,
             num_classes=CLASSES if conditional else None,
-            augmentation=functools.partial(augmentation.random_shift, pixels=1),
+            augmentation=augmentation.RandomShift(1),
         )
         gan.compile(
             generator_optimizer=keras.optimizers.SGD(0.1),

@@ -1,5 +1,3 @@
-import functools
-
 import keras
 import numpy as np
 import pytest
@@ -170,7 +168,7 @@ def test_jit_compiled_step_matches_the_plain_one():
             jit_compile=jit_compile,
             discriminator_steps=2,
             average_decay=0.9,
-            augmentation=functools.partial(augmentation.random_shift, pixels=1),
+            augmentation=augmentation.RandomShift(1),
         )
         fit(gan, real_images(16), batch_size=8, steps=2)
         return gan.weights
@@ -253,19 +251,31 @@ def test_first_execution_ends_at_a_multiple_of_its_updates(updated_one_by_one):
     assert_equal(state_of(gan), state_of(several))
 
 
-def test_average_generator_follows_its_decay():
-    gan = build(average_decay=0.75)
+@pytest.mark.parametrize("warmup", [True, False])
+def test_average_generator_follows_its_decay(warmup):
+    gan = build(average_decay=0.15, average_warmup=warmup, run_eagerly=True)
     average = values(gan.generator.weights)
-    for _ in range(3):
-        fit(gan, real_images(4), batch_size=4)
+    images = tf.constant(real_images(4))
+    for n in range(4):
+        gan.train_step(images)
+        # 0.1, 2 / 11 and so on, but 0.15 at most.
+        decay = min(0.15, (1 + n) / (10 + n)) if warmup else 0.15
         average = [
-            0.75 * a + 0.25 * w
+            decay * a + (1 - decay) * w
             for a, w in zip(average, values(gan.generator.weights))
         ]
-    for expected, actual in zip(average, gan.average_generator.weights):
-        np.testing.assert_allclose(expected, actual, rtol=1e-4, atol=1e-6)
+        for expected, actual in zip(average, gan.average_generator.weights):
+            np.testing.assert_allclose(expected, actual, rtol=1e-5, atol=1e-6)
     assert gan.sampling_generator is gan.average_generator
     assert build().sampling_generator is not None
+
+
+def test_summary_tells_generator_and_average_apart():
+    gan = build(average_decay=0.5)
+    lines = []
+    gan.summary(print_fn=lines.append)
+    assert gan.average_generator.name == f"average_{gan.generator.name}"
+    assert f" {gan.average_generator.name} " in lines[0]
 
 
 def test_fit_counts_generator_updates_and_reports_mean_losses():
@@ -295,7 +305,12 @@ def test_call_returns_images_of_latents():
 
 @pytest.mark.slow
 def test_saved_model_goes_on_where_it_stopped(tmp_path):
-    gan = build(discriminator_steps=2, average_decay=0.5, seed=3)
+    gan = build(
+        discriminator_steps=2,
+        average_decay=0.5,
+        augmentation=augmentation.RandomShift(2),
+        seed=3,
+    )
     fit(gan, real_images(8), batch_size=8)
     checkpoint = keras.callbacks.ModelCheckpoint(
         str(tmp_path / "gan.keras"), save_freq=1

@@ -204,9 +204,17 @@ def test_gan_has_the_sizes_and_optimizers_of_the_config(tiny_config):
     gan = build.gan(tiny_config)
     assert gan.generator.input_shape == (None, 4)
     assert gan.generator.output_shape == (None, 8, 8, 3)
+    assert gan.augmentation.pixels == 1
+    assert (gan.average_decay, gan.average_warmup) == (0.999, True)
     for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
         assert float(optimizer.learning_rate.numpy()) == pytest.approx(5e-4)
         assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.9)
+
+
+def test_warmup_of_the_average_can_be_off(tiny_config):
+    tiny_config.data.channels = 1
+    tiny_config.average_warmup = False
+    assert build.gan(tiny_config).average_warmup is False
 
 
 def test_mixed_precision_keeps_kernels_and_losses_float32(
