@@ -4,6 +4,7 @@ from keras import ops
 
 from sngan_tf.errors import UserError
 from sngan_tf.runs import build
+from sngan_tf.runs import checkpoint as checkpoint_lib
 from sngan_tf.runs import fields
 from sngan_tf.runs import workdir as workdir_lib
 
@@ -51,14 +52,27 @@ def load_run(workdir, checkpoint="last"):
 
 
 def check_start(config):
-    """Refuses a run to start from whose networks are others.
+    """Refuses a run to start from that isn't one, or is of other networks.
 
     Raises:
-        UserError: Naming the first field that differs.
+        UserError: Naming the first field that differs; or if there is no
+            checkpoint, or with `all` one of as many updates already.
     """
     if not config.start_from:
         return
-    source = workdir_lib.Workdir(config.start_from).own_config()
+    run = workdir_lib.Workdir(config.start_from)
+    source = run.own_config()
+    step = checkpoint_lib.latest_step(run.checkpoints)
+    if not step:
+        raise UserError(
+            "`start_from` must be the workdir of a run with a checkpoint. "
+            f"Received: start_from={config.start_from}"
+        )
+    if config.start_with == "all" and step >= config.updates:
+        raise UserError(
+            "`updates` must be more than the run of `start_from` has. "
+            f"Received: updates={config.updates}, {step} in {config.start_from}"
+        )
     names = _OF_NETWORKS
     if build.is_conditional(config):
         names += _OF_CLASSES
@@ -85,8 +99,7 @@ def start(gan, config):
         The step to go on from.
 
     Raises:
-        UserError: If there is no such run, it is of other networks, or it has
-            been trained for `updates` already.
+        UserError: As `check_start`, or if no checkpoint can be read.
     """
     check_start(config)
     source = load_run(config.start_from)
@@ -96,18 +109,12 @@ def start(gan, config):
         _copy(source.sampling_generator.weights, gan.average_generator.weights)
     if config.start_with == "networks":
         return 0
-    step = int(source.step.numpy())
-    if step >= config.updates:
-        raise UserError(
-            "`updates` must be more than the run of `start_from` has. "
-            f"Received: updates={config.updates}, {step} in {config.start_from}"
-        )
     for optimizer in ("generator_optimizer", "discriminator_optimizer"):
         _copy(
             _slots(getattr(source, optimizer)), _slots(getattr(gan, optimizer))
         )
-    gan.step.assign(step)
-    return step
+    gan.step.assign(source.step)
+    return int(source.step.numpy())
 
 
 def _slots(optimizer):

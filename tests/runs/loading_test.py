@@ -54,6 +54,20 @@ def save_run(config, source_config, tmp_path):
     return save
 
 
+@pytest.fixture
+def empty_run(source_config, config, tmp_path):
+    """Returns the workdir of one to start from that has a config alone."""
+    run = workdir_lib.Workdir(tmp_path / "source")
+    run.prepare(source_config)
+    config.start_from = str(run.path)
+    return run
+
+
+def add_checkpoint(run):
+    run.checkpoints.mkdir()
+    (run.checkpoints / f"step-{STEP}.index").touch()
+
+
 def slots(gan):
     """Returns what the optimizers have counted and averaged."""
     optimizers = gan.generator_optimizer, gan.discriminator_optimizer
@@ -111,6 +125,20 @@ def test_run_from_before_a_field_is_loaded_with_its_default(save_run, config):
 # Where another run starts.
 
 
+@pytest.mark.slow
+def test_two_replicas_start_as_one(save_run, config, two_replicas):
+    source = save_run()
+    config.start_with, config.updates = "all", STEP + 1
+    with two_replicas.scope():
+        gan = build.gan(config)
+        assert loading.start(gan, config) == STEP
+    for variable, expected in zip(
+        gan.weights + slots(gan), source.weights + slots(source), strict=True
+    ):
+        for value in two_replicas.experimental_local_results(variable.value):
+            np.testing.assert_array_equal(value, expected)
+
+
 @pytest.mark.parametrize("average_decay", [0.0, 0.9])
 def test_networks_alone_start_a_new_training(save_run, config, average_decay):
     """The average too, or as the generator where the run has none."""
@@ -166,11 +194,10 @@ def test_all_goes_on_with_another_rate(save_run, config, decay_from, precision):
     ],
 )
 def test_other_networks_are_refused_by_the_field_that_differs(
-    source_config, config, tmp_path, start_with, field, value
+    empty_run, config, start_with, field, value
 ):
-    run = workdir_lib.Workdir(tmp_path / "source")
-    run.prepare(source_config)
-    config.start_from, config.start_with = str(run.path), start_with
+    add_checkpoint(empty_run)
+    config.start_with, config.updates = start_with, STEP + 1
     loading.check_start(config)
     config.update_from_flattened_dict({field: value})
     message = rf"^`{field}` must be as in.*: {field}={value}, .* in .*source$"
@@ -179,27 +206,33 @@ def test_other_networks_are_refused_by_the_field_that_differs(
 
 
 def test_classes_are_compared_where_they_are_used(
-    source_config, config, tmp_path
+    source_config, empty_run, config
 ):
-    run = workdir_lib.Workdir(tmp_path / "source")
-    config.start_from, config.data.num_classes = str(run.path), 3
-    run.prepare(source_config)
+    add_checkpoint(empty_run)
+    config.data.num_classes = 3
     loading.check_start(config)
     config.data.channels = config.data.num_classes = 0  # Not known yet.
     for each in (config, source_config):
         each.network.name = "resnet_projection"
-    run.prepare(source_config)
+    empty_run.prepare(source_config)
     loading.check_start(config)
     config.data.num_classes = 3
     with pytest.raises(UserError, match="data.num_classes=3, 10 in"):
         loading.check_start(config)
 
 
-def test_run_that_has_the_updates_already_is_refused(save_run, config):
-    save_run()
-    config.start_with, config.updates = "all", STEP
+def test_run_without_more_updates_to_do_is_refused(empty_run, config):
+    add_checkpoint(empty_run)
+    config.updates = STEP
+    loading.check_start(config)
+    config.start_with = "all"
     with pytest.raises(UserError, match=f"more than.*updates=6, {STEP} in"):
-        loading.start(build.gan(config), config)
+        loading.check_start(config)
+
+
+def test_run_without_a_checkpoint_is_refused(empty_run, config):
+    with pytest.raises(UserError, match="with a checkpoint.*=.*source$"):
+        loading.check_start(config)
 
 
 @pytest.mark.slow
