@@ -4,6 +4,8 @@ Configs, serialization, building by shapes and by calls, symbolic and eager
 outputs, masks, mixed precision, and for some a compiled step of training.
 """
 
+import keras
+import numpy as np
 import pytest
 from keras import layers
 from keras.src import testing
@@ -89,6 +91,8 @@ def test_harness_passes(case, wrapper):
     )
 
 
+# Of the harness's own data.
+@pytest.mark.filterwarnings("ignore:.*will be ignored since the data")
 @each_wrapper
 def test_harness_trains_and_takes_a_built_layer(wrapper):
     harness.run_layer_test(
@@ -99,3 +103,39 @@ def test_harness_trains_and_takes_a_built_layer(wrapper):
         expected_output_shape=(2, 3, 3, 2),
         run_mixed_precision_check=False,
     )
+
+
+# What Keras's own tests of its spectral normalization ask beside this, but for
+# the one that expects an inference which does not divide.
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_convolution_of_ones_has_norm_two(training):
+    layer = SpectralNormalization(
+        layers.Conv2D(1, 2, kernel_initializer="ones"), power_iterations=8
+    )
+    outputs = layer(np.ones((1, 2, 2, 1)), training=training)
+    np.testing.assert_allclose(outputs, [[[[4 / 2]]]], rtol=1e-6)
+
+
+def test_tokens_may_be_floats():
+    harness.run_layer_test(
+        lambda **kwargs: SpectralNormalization(
+            layers.Embedding(10, 4), **kwargs
+        ),
+        init_kwargs={},
+        input_data=np.arange(10, dtype="float32"),
+        expected_output_shape=(10, 4),
+        run_training_check=False,
+    )
+
+
+def test_fit_lowers_the_loss():
+    layer = SpectralNormalization(
+        layers.Conv2D(3, 2, padding="same"), power_iterations=2
+    )
+    model = keras.Sequential([layer])
+    model.compile("rmsprop", loss="mse", jit_compile=False)
+    inputs, targets = np.random.default_rng(0).random((2, 4, 8, 8, 3))
+    losses = model.fit(inputs, targets, epochs=3, verbose=0).history["loss"]
+    assert losses == sorted(losses, reverse=True)

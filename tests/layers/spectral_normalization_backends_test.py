@@ -1,6 +1,7 @@
 """The layer on the running backend, and this file again on the others."""
 
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -158,6 +159,56 @@ def test_every_state_inside_advances():
         assert not np.array_equal(old, new)
 
 
+def test_update_advances_u_alone():
+    wrapper = called(layers.Dense(5), power_iterations=2)
+    u, w = unsettle(wrapper), matrix(wrapper.kernels[0], "io->oi")
+    wrapper.update()
+    for _ in range(2):
+        u = w @ (w.T @ u)
+        u /= np.linalg.norm(u)
+    (new_u,) = wrapper.non_trainable_variables
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(new_u), u, rtol=1e-4, atol=1e-6
+    )
+
+
+class Counted(layers.Layer):
+    """A dense layer that counts its calls in a metric."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(5)
+        self.calls = keras.metrics.Sum()
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, inputs):
+        self.calls.update_state(1.0)
+        return self.dense(inputs)
+
+
+def test_metric_inside_counts():
+    wrapper = called(Counted())
+    wrapper(IMAGES, training=True)
+    assert float(wrapper.layer.calls.result()) == 2
+
+
+def test_subclassed_model_has_a_summary():
+    class Model(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.wrapper = SpectralNormalization(layers.Dense(7))
+
+        def call(self, inputs):
+            return self.wrapper(inputs)
+
+    model, lines = Model(), []
+    model(IMAGES)
+    model.summary(print_fn=lines.append)
+    assert "(2, 4, 4, 7)" in lines[0]
+
+
 def test_fit_trains_kernel_and_u():
     wrapper = SpectralNormalization(layers.Dense(5))
     model = keras.Sequential([wrapper])
@@ -174,9 +225,14 @@ def test_fit_trains_kernel_and_u():
 @pytest.mark.parametrize("backend", ["jax", "torch"])
 def test_file_passes_on_the_other_backend(backend):
     pytest.importorskip(backend, reason=f"{backend} is an optional backend")
+    harness = pathlib.Path(__file__).with_name("keras_harness_test.py")
+    cases = [
+        f"{harness}::test_harness_passes[{case}-SpectralNormalization]"
+        for case in ("dense", "embedding")
+    ]
     pytest_here = [sys.executable, "-m", "pytest", "-o", "addopts=", __file__]
     result = subprocess.run(
-        [*pytest_here, "-k", "not other_backend"],
+        [*pytest_here, *cases, "-k", "not other_backend"],
         env={**os.environ, "KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
