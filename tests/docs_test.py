@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import small
 
+from sngan_tf import files
 from sngan_tf import networks
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
@@ -33,16 +34,30 @@ def test_examples_of_the_layer_run_as_they_stand(number, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_gan_of_the_readme_runs_as_it_stands(monkeypatch):
-    (block,) = (block for block in README if "gan.fit" in block)
-    assert "steps_per_epoch=1000" in block
+def test_gan_of_the_readme_runs_as_it_stands(
+    monkeypatch, shared_cache, tmp_path
+):
+    blocks = "".join(block for block in README if "gan.fit" in block)
+    for given, small_one in {
+        "steps_per_epoch=1000": "steps_per_epoch=2",
+        "steps_per_epoch=20_000": "steps_per_epoch=1",
+        "updates=600": "updates=1",
+        '"quick", 1000': '"quick", 20',
+    }.items():
+        assert blocks.count(given) == 1, given
+        blocks = blocks.replace(given, small_one)
     monkeypatch.setattr(
         networks,
         "build",
         lambda name, shape: small.build(name, shape, latent_dim=128, width=1.0),
     )
+    monkeypatch.setenv("SNGAN_TF_CACHE", str(shared_cache))
+    monkeypatch.chdir(tmp_path)
     names = {}
-    exec(block.replace("steps_per_epoch=1000", "steps_per_epoch=2"), names)
-    assert int(names["gan"].step.value) == 2
+    exec(blocks, names)
+    assert int(names["gan"].step.value) == 3
     assert names["images"].shape == (16, 32, 32, 1)
     assert np.abs(names["images"]).max() <= 1
+    rows = files.read_rows(tmp_path / "scores.jsonl")
+    assert "frechet_classifier_distance" in {row["metric"] for row in rows}
+    assert (tmp_path / "samples" / "step_00000003.png").exists()
