@@ -475,11 +475,11 @@ def defaults():
 
 
 def config_of(values):
-    """Returns a `ConfigDict` of flat values."""
-    config = ml_collections.ConfigDict()
+    """Returns a `ConfigDict` of flat values as JSON has them."""
+    config = defaults()
     for name, value in values.items():
         section, key = _place(config, name)
-        section[key] = value
+        section[key] = tuple(value) if isinstance(value, list) else value
     return config
 
 

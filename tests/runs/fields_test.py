@@ -161,3 +161,19 @@ def test_class_to_sample_may_be_a_number_or_a_name(
     values(arguments)
     assert values.config.sampling.label == label
     fields.check(values.config)
+
+
+def test_config_comes_back_from_json():
+    config = fields.defaults()
+    config.data.class_names = ("cat", "dog")
+    config.generator_batch_size = 9
+    config.average_decay = 0.5
+    saved = json.loads(json.dumps(config.to_dict()))
+    loaded = fields.config_of(fields.flat(saved))
+    assert loaded.to_dict() == config.to_dict()
+    # As of a config file, its fields take other values by their kinds.
+    loaded.sampling.label = "cat"
+    loaded.average_decay = 0
+    assert type(loaded.average_decay) is float
+    with pytest.raises(TypeError):
+        loaded.updates = "many"
