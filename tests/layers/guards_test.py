@@ -96,3 +96,13 @@ def test_layer_with_more_than_a_kernel_is_not_wrapped(layer):
     message = "neither quantized nor given LoRA.*`fold`.*layer=own"
     with pytest.raises(ValueError, match=message):
         SpectralNormalization(layer)
+
+
+def test_model_with_lora_is_not_wrapped_in_part():
+    model = keras.Sequential(
+        [layers.Input((6,)), layers.Dense(5), layers.Dense(4, name="own")]
+    )
+    model.layers[1].enable_lora(2)
+    with pytest.raises(ValueError, match="LoRA.*layer=own"):
+        sngan_tf.wrap(model)
+    assert sngan_tf.wrap(model, layers="dense")(VECTORS).shape == (4, 4)
