@@ -45,7 +45,8 @@ class KernelNormalization(keras.layers.Wrapper):
 
     Raises:
         ValueError: On a layer without kernels or with half-precision ones,
-            and on a layer that is normalised already.
+            and on a layer that is normalised or quantized already, or has
+            LoRA.
     """
 
     bound = 1.0

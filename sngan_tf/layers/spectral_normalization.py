@@ -56,8 +56,8 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
 
     Raises:
         ValueError: On an argument out of range, on a layer without kernels
-            or with half-precision ones, and on a layer that is normalised
-            already.
+            or with half-precision ones, and on a layer that is normalised or
+            quantized already, or has LoRA.
 
     Example:
     >>> layer = SpectralNormalization(keras.layers.Conv2D(64, 3))

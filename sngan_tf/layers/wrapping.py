@@ -2,6 +2,7 @@
 
 import re
 
+from sngan_tf.layers import guards
 from sngan_tf.layers import kernels
 from sngan_tf.layers import rebuilding
 from sngan_tf.layers.kernel_normalization import KernelNormalization
@@ -24,7 +25,8 @@ def wrap(model, wrapper=SpectralNormalization, layers=None, **kwargs):
         **kwargs: Of the wrapper, such as `power_iterations` and `bound`.
 
     Returns:
-        A new model. The given one is left alone.
+        A new model, compiled as the given one is, with a fresh optimizer. The
+        given one is left alone.
 
     Raises:
         ValueError: If the model is not built, of another kind, or has no
@@ -38,6 +40,10 @@ def wrap(model, wrapper=SpectralNormalization, layers=None, **kwargs):
     names = []
 
     def wrapped(layer):
+        if matches(layer.name) and not kwargs.get("output_axes"):
+            # No kernel would be found in one with LoRA.
+            for sublayer in kernels.sublayers(layer):
+                guards.check_kernel_alone(sublayer)
         if not _has_bare_kernels(layer, kwargs.get("output_axes")):
             return None
         names.append(layer.name)

@@ -8,6 +8,8 @@ from keras import layers
 import sngan_tf
 from sngan_tf import SpectralNormalization
 
+# Layers without anything to quantize are of no concern here.
+pytestmark = pytest.mark.filterwarnings("ignore:Layer .*does not have a")
 VECTORS = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
 IMAGES = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")
 
@@ -30,7 +32,7 @@ def test_quantization_leaves_the_wrapped_layer_as_it_is():
     model.layers[1].kernels[0].assign(
         9 * np.random.default_rng(1).normal(size=(5, 4))
     )
-    model(VECTORS, training=True)
+    model.layers[1].settle()
     before = np.array(model(VECTORS))
     with pytest.warns(UserWarning, match="'inner' .*normalised.*`fold`"):
         model.quantize("int8")
@@ -96,3 +98,13 @@ def test_layer_with_more_than_a_kernel_is_not_wrapped(layer):
     message = "neither quantized nor given LoRA.*`fold`.*layer=own"
     with pytest.raises(ValueError, match=message):
         SpectralNormalization(layer)
+
+
+def test_model_with_lora_is_not_wrapped_in_part():
+    model = keras.Sequential(
+        [layers.Input((6,)), layers.Dense(5), layers.Dense(4, name="own")]
+    )
+    model.layers[1].enable_lora(2)
+    with pytest.raises(ValueError, match="LoRA.*layer=own"):
+        sngan_tf.wrap(model)
+    assert sngan_tf.wrap(model, layers="dense")(VECTORS).shape == (4, 4)

@@ -92,6 +92,7 @@ def test_built_wrapper_is_copied_with_its_values(wrapper):
     np.testing.assert_array_equal(made(SEQUENCES), layer(SEQUENCES))
 
 
+@pytest.mark.filterwarnings("ignore:.*not yet been built")
 def test_unbuilt_model_is_saved(tmp_path):
     model = keras.Sequential([SpectralNormalization(layers.Dense(3))])
     model.save(tmp_path / "model.keras")

@@ -180,6 +180,14 @@ def test_arguments_reach_the_wrapper():
     assert norms["conv_1"] == pytest.approx(0.5, abs=1e-4)
 
 
+def test_compiled_model_stays_compiled():
+    model = keras.Sequential([layers.Input((3,)), layers.Dense(2)])
+    model.compile(keras.optimizers.SGD(0.25), "mse")
+    wrapped = sngan_tf.wrap(model)
+    assert wrapped.optimizer is not model.optimizer
+    assert float(wrapped.optimizer.learning_rate) == 0.25
+
+
 def test_shared_layers_stay_shared():
     wrapped = sngan_tf.wrap(shared_and_attended())
     assert normalized(wrapped).count("shared") == 1
