@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from sngan_tf import images as images_lib
 from sngan_tf import noise
+from sngan_tf.gan import passes
 
 _BATCH_SIZE = 500  # Of 32 pixels; fewer of larger ones.
 _ENLARGED_SIDE = 32
@@ -17,7 +18,7 @@ class Sampler(tf.Module):
     One graph for all of them, so that a served picture is the trained one.
 
     Args:
-        generator: Keras model, latents `(batch, latent_dim)`, and labels
+        generator: Built Keras model, latents `(batch, latent_dim)`, and labels
             `(batch,)` if conditional, to images in [-1, 1].
         num_classes: Number of classes of a conditional generator, else None.
     """
@@ -26,7 +27,9 @@ class Sampler(tf.Module):
         super().__init__()
         self.generator = generator
         self.num_classes = num_classes
-        self.latent_dim = generator.inputs[0].shape[-1]
+        signature = passes.signature(generator, "generator")
+        self.latent_dim = signature.inputs[0][-1]
+        self.image_shape = signature.outputs[0]
         latents = tf.TensorSpec((None, self.latent_dim), tf.float32, "latents")
         labels = tf.TensorSpec((None,), tf.int32, "labels")
         seed, count, label = (
@@ -110,8 +113,7 @@ class Sampler(tf.Module):
                 f"Received: label={label}"
             )
         inputs = self._inputs(seed, count, label)
-        side = self.generator.output_shape[1]
-        size = images_lib.batch_size(_BATCH_SIZE, side)
+        size = images_lib.batch_size(_BATCH_SIZE, self.image_shape[0])
         for i in range(0, max(count, 1), size):
             yield self.images(*(x[i : i + size] for x in inputs))["images"]
 

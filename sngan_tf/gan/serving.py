@@ -47,7 +47,7 @@ def save(sampler, path, class_names=(), step=0, verbose=False):
     metadata = {
         "step": step,
         "latent_dim": sampler.latent_dim,
-        "image_shape": [*sampler.generator.outputs[0].shape[1:]],
+        "image_shape": [*sampler.image_shape],
         "class_names": class_names,
     }
     archive = keras.export.ExportArchive()

@@ -229,6 +229,7 @@ class Discriminator(keras.Model):
         return {**super().get_config(), "num_classes": self.num_classes}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", [None, CLASSES])
 def test_subclassed_networks_train_and_are_saved(num_classes, tmp_path):
     networks = Generator(num_classes), Discriminator(num_classes)
@@ -250,6 +251,14 @@ def test_subclassed_networks_train_and_are_saved(num_classes, tmp_path):
         model.train_step(data)
     for a, b in zip(gan.weights, loaded.weights, strict=True):
         np.testing.assert_array_equal(a, b)
+    loaded.export(tmp_path / "exported")
+    sample = tf.saved_model.load(str(tmp_path / "exported")).signatures[
+        "sample"
+    ]
+    np.testing.assert_array_equal(
+        sample(seed=tf.constant(3), count=tf.constant(4))["images"],
+        gan.sampler.many(3, 4),
+    )
 
 
 @pytest.mark.parametrize(
