@@ -54,6 +54,16 @@ def build(
     return generator, keras.Model(inputs, logits)
 
 
+# What a classifier scores by, as records name it.
+SCORES = (
+    "classifier_score",
+    "frechet_classifier_distance",
+    "kernel_classifier_distance",
+    "classifier_precision",
+    "classifier_recall",
+)
+
+
 class Scorer:
     """Scores by the mean level of what is generated, in three records."""
 

@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 
 from sngan_tf import data
@@ -19,14 +20,6 @@ from sngan_tf.runs import build
 from sngan_tf.runs import workdir as workdir_lib
 
 pytestmark = pytest.mark.slow
-
-CLASSIFIER = [
-    "classifier_score",
-    "frechet_classifier_distance",
-    "kernel_classifier_distance",
-    "classifier_precision",
-    "classifier_recall",
-]
 
 
 @pytest.fixture
@@ -275,11 +268,11 @@ def test_last_then_best_then_real_are_recorded_once(
 ):
     add_best(tiny_config, trained, 2)
     rows = evaluate.evaluate(tiny_config, trained)
-    generated = [*CLASSIFIER, "smallest_class_share"]
+    generated = [*small.SCORES, "smallest_class_share"]
     assert [(row["step"], row["metric"]) for row in rows] == [
         *((4, name) for name in generated),
         *((2, name) for name in generated),
-        *((4, f"real_{name}") for name in CLASSIFIER),
+        *((4, f"real_{name}") for name in small.SCORES),
     ]
     assert files.read_rows(trained.scores) == rows
     text = trained.scores.read_text()
@@ -312,9 +305,9 @@ def test_best_that_is_the_last_is_scored_once(tiny_config, trained, add_best):
     add_best(tiny_config, trained, 4)
     rows = evaluate.evaluate(tiny_config, trained)
     assert names_at(rows, 4) == [
-        *CLASSIFIER,
+        *small.SCORES,
         "smallest_class_share",
-        *(f"real_{name}" for name in CLASSIFIER),
+        *(f"real_{name}" for name in small.SCORES),
     ]
     assert len(rows) == 11
 
@@ -333,7 +326,7 @@ def test_damaged_best_is_passed_over(tiny_config, trained, caplog, add_best):
     rows = evaluate.evaluate(tiny_config, trained)
     assert "The best is not scored" in caplog.text
     assert {row["step"] for row in rows} == {4}
-    assert rows[: len(CLASSIFIER) + 1] == [
+    assert rows[: len(small.SCORES) + 1] == [
         *expected_rows(tiny_config, trained, 4, "last")
     ]
 
