@@ -59,20 +59,22 @@ def replacing_folder(path):
 
     At every moment `path` is the old folder or the new one. (Where the system
     can't exchange two, as some network disks can't, it is neither between two
-    renames.) On an error the new one is deleted, and the old one stays.
+    renames.) On an error the new one is deleted, and the old one stays. Of
+    several writers one waits for the other.
     """
     path = pathlib.Path(path).resolve()
     temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.is_dir():
-            _exchange(path, temporary)
-        else:
-            os.replace(temporary, path)
-    finally:
+    with one_writer(path):
         shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.is_dir():
+                _exchange(path, temporary)
+            else:
+                os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _exchange(one, other):
@@ -100,7 +102,7 @@ def one_writer(path):
     whole.
 
     Args:
-        path: A file that `replacing` writes; its folder is made.
+        path: A file or folder that is replaced; where it lies is made.
     """
     path = pathlib.Path(path)
     lock = path.with_name(f".{path.name}.lock")

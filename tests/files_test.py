@@ -244,3 +244,20 @@ def test_folder_that_fails_leaves_what_was_there(tmp_path):
         replace_and_fail(tmp_path / "folder")
     assert [*tmp_path.iterdir()] == [tmp_path / "folder"]
     assert (tmp_path / "folder" / "model").read_text() == "old"
+
+
+def test_two_writers_of_a_folder_wait_for_each_other(tmp_path):
+    names = [str(i) for i in range(8)]
+
+    def write(content):
+        for _ in range(10):
+            with files.replacing_folder(tmp_path / "folder") as temporary:
+                for name in names:
+                    (temporary / name).write_text(content)
+            seen = {p.name for p in (tmp_path / "folder").iterdir()}
+            assert seen == {*names}
+
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        for future in [threads.submit(write, content) for content in "ab"]:
+            future.result()
+    assert [*tmp_path.iterdir()] == [tmp_path / "folder"]

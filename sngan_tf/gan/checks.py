@@ -34,6 +34,17 @@ def arguments(
         )
 
 
+def class_names(names, num_classes):
+    """Returns a tuple of them; raises a ValueError if they are too few."""
+    names = tuple(names)
+    if names and len(names) != (num_classes or 0):
+        raise ValueError(
+            f"`class_names` must be as many as the classes, {num_classes or 0}."
+            f" Received: {len(names)} names"
+        )
+    return names
+
+
 def networks(generator, discriminator, num_classes):
     """Raises a ValueError unless two networks go together.
 
@@ -102,8 +113,15 @@ def batch(data, image_shape, num_classes):
             "A conditional GAN needs batches of (images, labels). "
             "Received: batches of images alone"
         )
-    labels = _labels(labels, num_classes) if num_classes else None
-    return tf.cast(images, tf.float32), labels
+    if num_classes:
+        labels = _labels(labels, num_classes)
+        if not labels.shape.is_compatible_with(images.shape[:1]):
+            raise ValueError(
+                "`y` must be as many as the images. Received: "
+                f"{labels.shape[0]} labels, {images.shape[0]} images"
+            )
+        return tf.cast(images, tf.float32), labels
+    return tf.cast(images, tf.float32), None
 
 
 def _labels(labels, num_classes):
@@ -138,26 +156,6 @@ def values(images, labels, num_classes):
                 f"`y` must be integer labels from 0 to {num_classes - 1}. "
                 f"Received: y from {labels.min()} to {labels.max()}"
             )
-
-
-def first(x, y, count):
-    """Returns the first batch of what `fit` is given.
-
-    Args:
-        x: As of `fit`.
-        y: As of `fit`.
-        count: Images in the batch, of arrays.
-
-    Returns:
-        As the data of a training step; None where a look would take it away.
-    """
-    if isinstance(x, tf.data.Dataset):
-        return next(iter(x.take(1)), None)
-    if isinstance(x, keras.utils.PyDataset):
-        return x[0]
-    if hasattr(x, "shape"):
-        return x[:count], None if y is None else y[:count]
-    return None
 
 
 class WholeExecutions(keras.callbacks.Callback):

@@ -3,6 +3,8 @@
 import keras
 import tensorflow as tf
 
+from sngan_tf.gan import checks
+
 
 @tf.autograph.experimental.do_not_convert
 def train_function(gan):
@@ -39,14 +41,18 @@ def train_function(gan):
         several = tf.function(several)
 
     def execution(iterator):
-        if gan.steps_per_execution == 1 or not _is_iterator(iterator):
+        logs = None
+        by_itself = gan.steps_per_execution == 1 or not _is_iterator(iterator)
+        if by_itself or gan.unseen:
             # Fetched first: much of an update needs no data, and in one graph
             # would be done even where there is no more.
-            return update(next(iterator))
-        done, logs = several(iterator)
-        if done == 0:
+            logs = update(_looked_at(gan, next(iterator)))
+            if by_itself or gan.step.value % gan.steps_per_execution == 0:
+                return logs
+        done, later = several(iterator)
+        if done == 0 and logs is None:
             raise StopIteration
-        return logs
+        return later if done else logs
 
     return execution
 
@@ -56,7 +62,7 @@ def test_function(gan):
     test = _of_batch(gan, gan.test_step)
 
     def execution(iterator):
-        logs = test(next(iterator))
+        logs = test(_looked_at(gan, next(iterator)))
         for _ in range(gan.steps_per_execution - 1):
             if (data := next(iterator, None)) is None:
                 break
@@ -85,6 +91,30 @@ def _of_batch(gan, step):
     if gan.run_eagerly:
         return of_batch
     return tf.function(of_batch, jit_compile=gan.jit_compile)
+
+
+def _looked_at(gan, data):
+    """Returns a batch of all replicas, checked; its values only if unseen."""
+    if gan.unseen or gan.distribute_strategy.num_replicas_in_sync > 1:
+        shares = _shares(gan, data)
+        counts = [len(tf.nest.flatten(share)[0]) for share in shares]
+        if len({*counts}) > 1:
+            raise ValueError(
+                "The images of a batch must be divisible by the number of "
+                f"replicas. Received: {' and '.join(map(str, counts))} images"
+            )
+        if gan.unseen:
+            gan.unseen = False
+            for share in shares:
+                checks.values(*gan.batch(share), gan.num_classes)
+    return data
+
+
+def _shares(gan, data):
+    """Returns what each replica here has of a batch."""
+    local = gan.distribute_strategy.experimental_local_results
+    flat = [local(x) for x in tf.nest.flatten(data)]
+    return [tf.nest.pack_sequence_as(data, share) for share in zip(*flat)]
 
 
 def _is_iterator(data):

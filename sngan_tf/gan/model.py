@@ -78,6 +78,8 @@ class GAN(trainer.Trainer):
             n updates, so that the first images are not of the initial weights.
         seed: Latents and augmentations are functions of this, the step and
             the place in the batch.
+        class_names: Name of each class, for who gets an `export`; empty if
+            not known.
 
     Call arguments:
         latents: `(batch, latent_dim)`, float32; a conditional GAN takes a
@@ -113,6 +115,7 @@ class GAN(trainer.Trainer):
         average_decay=0.0,
         average_warmup=True,
         seed=0,
+        class_names=(),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -155,6 +158,7 @@ class GAN(trainer.Trainer):
             self.average_generator.trainable = False
             self.average_generator.name = f"average_{generator.name}"
         self.seed = seed
+        self.class_names = checks.class_names(class_names, num_classes)
         self.step = self.add_weight(
             name="step",
             shape=(),
@@ -184,19 +188,16 @@ class GAN(trainer.Trainer):
         """The `Sampler` of `sampling_generator`, one graph for all its uses."""
         return sampler_lib.Sampler(self.sampling_generator, self.num_classes)
 
-    def export(
-        self, filepath, format="tf_saved_model", verbose=False, class_names=()
-    ):
+    def export(self, filepath, format="tf_saved_model", verbose=False):
         """Writes `sampling_generator` as a SavedModel; see `serving.save`.
 
         Args:
             filepath: The folder; one that is there is replaced as a whole.
             format: `"tf_saved_model"`.
             verbose: Whether to print what is saved.
-            class_names: Name of each class, if conditional and known.
 
         Raises:
-            ValueError: On another format, or names for other classes.
+            ValueError: On another format.
         """
         if format != "tf_saved_model":
             raise ValueError(
@@ -204,7 +205,7 @@ class GAN(trainer.Trainer):
                 f"writes others. Received: format={format}"
             )
         step = int(keras.ops.convert_to_numpy(self.step))
-        serving.save(self.sampler, filepath, class_names, step, verbose)
+        serving.save(self.sampler, filepath, self.class_names, step, verbose)
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
@@ -224,6 +225,7 @@ class GAN(trainer.Trainer):
             "average_decay": self.average_decay,
             "average_warmup": self.average_warmup,
             "seed": self.seed,
+            "class_names": self.class_names,
         }
 
     @classmethod

@@ -43,7 +43,7 @@ class Sampler(tf.Module):
         self.sample = tf.function(self._sample, input_signature=[seed, count])
         if num_classes:
             self.sample_class = tf.function(
-                self._sample, input_signature=[seed, count, label]
+                self._sample_class, input_signature=[seed, count, label]
             )
 
     def _images(self, latents, labels=None):
@@ -79,8 +79,12 @@ class Sampler(tf.Module):
         with tf.control_dependencies([check]):
             return tf.broadcast_to(labels, (count,))
 
-    def _sample(self, seed, count, label=-1):
-        """`count` pictures, a function of `seed`, of a class or all in turn."""
+    def _sample(self, seed, count):
+        """`count` pictures, a function of `seed`, of all classes in turn."""
+        return self._sample_class(seed, count, -1)
+
+    def _sample_class(self, seed, count, label):
+        """The same, of one class where `label` is not -1."""
         check = tf.debugging.Assert(
             count >= 0, ["`count` must be 0 or more. Received: count =", count]
         )
@@ -105,8 +109,12 @@ class Sampler(tf.Module):
                 classes in turn.
 
         Raises:
-            ValueError: If there is no such class.
+            ValueError: If there is no such class, or on a negative count.
         """
+        if count < 0:
+            raise ValueError(
+                f"`count` must be 0 or more. Received: count={count}"
+            )
         if not -1 <= label < (self.num_classes or 0):
             raise ValueError(
                 f"`label` must be in [-1, {self.num_classes or 0}). "

@@ -18,7 +18,7 @@ def save(sampler, path, class_names=(), step=0, verbose=False):
     Its signatures return `images`, uint8 `(batch, height, width, channels)`:
 
     - `serving_default` of `latents` float32 `(batch, latent_dim)`, and
-      `labels` int32, `(batch,)` or a single one, if conditional;
+      `labels` int32, `(batch,)`, or `(1,)` for all, if conditional;
     - `sample` of `seed` and `count`, int32 scalars, all classes in turn;
     - `sample_class`, if conditional, of a `label` beside these, -1 for all
       classes in turn.
@@ -34,21 +34,12 @@ def save(sampler, path, class_names=(), step=0, verbose=False):
             where they have none.
         step: Generator updates that it was trained for.
         verbose: Whether to print what is saved.
-
-    Raises:
-        ValueError: If the names are not as many as the classes.
     """
-    class_names = [*class_names]
-    if class_names and len(class_names) != (sampler.num_classes or 0):
-        raise ValueError(
-            "`class_names` must be as many as the generator's classes, "
-            f"{sampler.num_classes or 0}. Received: {len(class_names)} names"
-        )
     metadata = {
         "step": step,
         "latent_dim": sampler.latent_dim,
         "image_shape": [*sampler.image_shape],
-        "class_names": class_names,
+        "class_names": [*class_names],
     }
     archive = keras.export.ExportArchive()
     archive.track(sampler.generator)

@@ -14,6 +14,9 @@ class Trainer(keras.Model):
     generator updates, and `batch`, and calls `keep_means`.
     """
 
+    # Whether the next batch is to be looked at.
+    unseen = False
+
     def keep_means(self, names):
         """Makes a metric of each name, of which a step reports all."""
         self._means = {name: execution.Mean(name) for name in names}
@@ -105,20 +108,38 @@ class Trainer(keras.Model):
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
 
-    def fit(self, x=None, y=None, batch_size=None, callbacks=None, **kwargs):
-        """Trains as Keras does, after a look at the first images."""
-        if (data := checks.first(x, y, batch_size or 32)) is not None:
-            checks.values(*self.batch(data), self.num_classes)
+    def fit(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        epochs=1,
+        verbose="auto",
+        callbacks=None,
+        **kwargs,
+    ):
+        """Trains as Keras does, after a look at the first batch."""
+        self.unseen = True
         callbacks = [callbacks] if callbacks is not None else []
         callbacks = [*keras.tree.flatten(callbacks), checks.WholeExecutions()]
         return super().fit(
-            x, y, batch_size=batch_size, callbacks=callbacks, **kwargs
+            x, y, batch_size, epochs, verbose, callbacks, **kwargs
         )
 
-    def train_on_batch(self, x, y=None, **kwargs):
+    def evaluate(self, *args, **kwargs):
+        """Tests as Keras does, after a look at the first batch."""
+        self.unseen = True
+        return super().evaluate(*args, **kwargs)
+
+    def train_on_batch(self, *args, **kwargs):
         """Trains on one batch as Keras does, after a look at it."""
-        checks.values(*self.batch((x, y)), self.num_classes)
-        return super().train_on_batch(x, y, **kwargs)
+        self.unseen = True
+        return super().train_on_batch(*args, **kwargs)
+
+    def test_on_batch(self, *args, **kwargs):
+        """Tests on one batch as Keras does, after a look at it."""
+        self.unseen = True
+        return super().test_on_batch(*args, **kwargs)
 
     def make_train_function(self, force=False):
         if self.train_function is None or force:

@@ -46,7 +46,7 @@ def _shapes(layer, args, kwargs):
     names = list(inspect.signature(layer.build).parameters)
 
     def shape_of(x):
-        return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), x)
+        return keras.tree.map_structure(_shape, x)
 
     if len(names) == 1:
         return {names[0]: shape_of(next(iter(inputs.values())))}
@@ -56,3 +56,10 @@ def _shapes(layer, args, kwargs):
         for name in names
         if given.get(name) is not None
     }
+
+
+def _shape(tensor):
+    # JAX traces with symbols for sizes that are open.
+    return tuple(
+        size if isinstance(size, int) else None for size in tensor.shape
+    )

@@ -19,5 +19,6 @@ def unique(name, taken):
 
 def is_automatic(name, layer_class):
     """Returns whether a name is one that Keras gives unasked to a layer."""
-    words = re.sub(r"(?<!^)(?=[A-Z])", "_", layer_class.__name__).lower()
+    words = re.sub("(.)([A-Z][a-z]+)", r"\1_\2", layer_class.__name__)
+    words = re.sub("([a-z])([A-Z])", r"\1_\2", words).lower()
     return re.fullmatch(rf"{words}(_\d+)?", name) is not None

@@ -19,9 +19,8 @@ def export(config, workdir):
         UserError: If there is no checkpoint, or the disk refuses.
     """
     gan = build.restored_gan(config, workdir)
-    class_names = config.data.class_names if gan.num_classes else ()
     try:
-        gan.export(workdir.generator, class_names=class_names)
+        gan.export(workdir.generator)
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
             f"{workdir.generator} can't be written ({first_line(error)}); "

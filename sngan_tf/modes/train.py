@@ -40,6 +40,8 @@ def train(config, workdir):
     """
     # Check everything that costs nothing.
     build.check(config)
+    with as_user_error():
+        distribution.check(config.distribution)
     workdir.check(config)
     if not workdir.has_checkpoint():
         loading.check_start(config)

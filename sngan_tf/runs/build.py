@@ -19,7 +19,6 @@ from sngan_tf.metrics import features
 from sngan_tf.metrics import protocols
 from sngan_tf.metrics import scorer as scorer_lib
 from sngan_tf.runs import checkpoint
-from sngan_tf.runs import distribution
 from sngan_tf.runs import fields
 
 _LOGGER = logging.getLogger(__name__)
@@ -34,7 +33,6 @@ def check(config):
     fields.check(config)
     size = config.data.image_size
     with as_user_error():
-        distribution.check(config.distribution)
         methods.check_loss(config.method, config.loss)
         methods.get(config.method, config.coefficient or None)
     for field in (
@@ -154,8 +152,10 @@ def gan(config):
         ),
         augmentation=augmentation.RandomShift(config.data.shift),
         average_decay=config.average_decay,
-        average_warmup=config.average_warmup,
+        # Another run's weights are not to be forgotten soon.
+        average_warmup=config.average_warmup and not config.start_from,
         seed=config.seed,
+        class_names=config.data.class_names if num_classes else (),
     )
     model.compile(
         generator_optimizer=_adam(config, steps_per_update=1),

@@ -52,10 +52,17 @@ class Every(StepCallback):
         every: Updates between two calls; 0 never calls.
         function: `(step) -> None`.
         at_start: Whether to call it before the first update of a new run too.
+
+    Raises:
+        ValueError: On a negative number of updates.
     """
 
     def __init__(self, every, function, at_start=False):
         super().__init__()
+        if every < 0:
+            raise ValueError(
+                f"`every` must be 0 or more. Received: every={every}"
+            )
         self.every = every
         self.function = function
         self.at_start = at_start

@@ -47,6 +47,7 @@ class Field:
             another run.
         follows: Field whose value it has by default.
         kind: Type of its values, by default that of `default`.
+        before: What runs from before the field did, if not `default`.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Field:
     free: bool = False
     follows: str = ""
     kind: type | None = None
+    before: object = None
 
 
 def _one_of(*names):
@@ -323,7 +325,9 @@ FIELDS = (
         True,
         _BOOL,
         "Average the first n updates with a decay of at most (1 + n) / "
-        "(10 + n), so that the beginning is soon forgotten.",
+        "(10 + n), so that the beginning is soon forgotten; not in a run that "
+        "starts from another.",
+        before=False,
     ),
     Field("optimizer.learning_rate", 2e-4, _POSITIVE, "Adam's alpha."),
     Field("optimizer.beta_1", 0.5, _DECAY, "Adam's."),
@@ -391,8 +395,8 @@ FIELDS = (
         "sampling.label",
         -1,
         _LABEL,
-        "Class of all of them, if conditional, by number from 0 or name; -1 "
-        "all classes in turn.",
+        "Class of all of them, if conditional: its number, from 0, or else its "
+        "name; -1 all classes in turn.",
         free=True,
         kind=object,
     ),
@@ -513,13 +517,12 @@ def flat(config, prefix=""):
 
 
 def completed(values):
-    """Returns flat values with the defaults of the fields that they lack.
-
-    A run that began before a field existed has its default.
-    """
+    """Returns flat values with those that a run from before a field had."""
     values = dict(values)
     for field in FIELDS:
         default = values[field.follows] if field.follows else field.default
+        if field.before is not None:
+            default = field.before
         values.setdefault(field.name, default)
     return values
 

@@ -61,13 +61,13 @@ def check_start(config):
     if not config.start_from:
         return
     run = workdir_lib.Workdir(config.start_from)
-    source = run.own_config()
     step = checkpoint_lib.latest_step(run.checkpoints)
     if not step:
         raise UserError(
             "`start_from` must be the workdir of a run with a checkpoint. "
             f"Received: start_from={config.start_from}"
         )
+    source = run.own_config()
     if config.start_with == "all" and step >= config.updates:
         raise UserError(
             "`updates` must be more than the run of `start_from` has. "

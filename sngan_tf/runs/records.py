@@ -139,8 +139,11 @@ class Records:
             sampler_lib.first_row(paths[i], self._config.data.image_size)
             for i in np.unique(chosen.astype(int))
         ]
+        # Grids differ where a run went on with another count.
+        width = min(row.shape[1] for row in rows)
         images_lib.save_png(
-            self._workdir.samples / "evolution.png", np.concatenate(rows)
+            self._workdir.samples / "evolution.png",
+            np.concatenate([row[:, :width] for row in rows]),
         )
 
 

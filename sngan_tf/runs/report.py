@@ -13,12 +13,8 @@ def table(workdir):
     Scores of different protocols, real pictures or networks stand in tables
     of their own, each under what they were measured on.
     """
-    rows = []
-    if log := files.read_rows(workdir.train_log):
-        last = log[-1]
-        losses = f"d_loss {last['d_loss']:.3f}, g_loss {last['g_loss']:.3f}"
-        rows.append(("training", f"{last['step']} updates, {losses}"))
-    rows += [
+    rows = [
+        ("training", _training(workdir)),
         ("checkpoints", workdir.checkpoints),
         ("best checkpoint", workdir.best),
         ("TensorBoard", workdir.tensorboard),
@@ -30,12 +26,22 @@ def table(workdir):
     lines = _aligned(
         (what, str(where))
         for what, where in rows
-        if isinstance(where, str) or (where and where.exists())
+        if where and (isinstance(where, str) or where.exists())
     )
     best = checkpoint.latest_step(workdir.best)
     for measured, scores in _groups(workdir).items():
         lines += ["", _caption(*measured), *_score_lines(scores, best)]
     return "\n".join(lines).strip()
+
+
+def _training(workdir):
+    """Returns the update that was reached, and the last losses of the log."""
+    reached, losses = checkpoint.latest_step(workdir.checkpoints), ""
+    if log := files.read_rows(workdir.train_log):
+        last = log[-1]
+        reached = max(reached, last["step"])
+        losses = f", d_loss {last['d_loss']:.3f}, g_loss {last['g_loss']:.3f}"
+    return f"{reached} updates{losses}" if reached else None
 
 
 def _newest_sample(workdir):

@@ -57,6 +57,8 @@ class Workdir:
         given = fields.flat(_plain(config))
         for field in _RESOLVED:
             given[field] = given[field] or saved[field]
+        if not given["average_decay"]:
+            given["average_warmup"] = saved["average_warmup"]  # Of no effect.
         differing = [
             f"{field} (saved {saved.get(field)!r}, given {given.get(field)!r})"
             for field in fields.differences(saved, given)
@@ -76,11 +78,15 @@ class Workdir:
     def own_config(self):
         """Returns the config that the run goes on with, a `ConfigDict`.
 
-        It has the defaults of fields that are newer than the run.
+        Of fields that are newer than the run it has what the run did.
 
         Raises:
-            UserError: If `config.json` is missing or damaged.
+            UserError: If there is no run, or `config.json` is damaged.
         """
+        if not self.config.is_file():
+            raise UserError(
+                f"There is no run in {self.path}, as {self.config} is missing"
+            )
         return fields.config_of(self._saved_values())
 
     def saved_config(self):

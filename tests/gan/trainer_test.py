@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
+import sngan_tf.gan
 from sngan_tf.gan import GAN
 from sngan_tf.layers import SpectralNormalization
 
@@ -235,6 +236,33 @@ def test_no_update_is_made_where_the_data_ends(per_execution):
     assert seen == ([1, 2, 3, 4, 5] if per_execution == 1 else [2, 4, 5])
 
 
+@pytest.mark.parametrize("per_execution", [1, 2])
+def test_no_batch_is_lost_to_a_look(per_execution):
+    batches = iter(real_images(12).reshape(6, 2, *SHAPE))
+    spec = tf.TensorSpec((2, *SHAPE))
+    once = tf.data.Dataset.from_generator(
+        lambda: batches, output_signature=spec
+    )
+    gan = build(compiled={"steps_per_execution": per_execution})
+    gan.fit(once, verbose=0)
+    assert int(gan.step.value) == 6
+
+
+def test_arguments_of_fit_stand_as_keras_has_them():
+    gan = build(compiled={"run_eagerly": True})
+    history = gan.fit(real_images(8), None, 4, 2, 0)
+    assert len(history.epoch) == 2
+    assert int(gan.step.value) == 4
+
+
+def test_uneven_shares_of_replicas_are_refused(two_replicas):
+    with two_replicas.scope():
+        gan = build()
+    message = "divisible by the number of replicas. Received: 1 and 0 images"
+    with pytest.raises(ValueError, match=message):
+        gan.evaluate(real_images(5), batch_size=4, verbose=0)
+
+
 @pytest.mark.parametrize("steps", [None, 7])
 def test_executions_must_divide_an_epoch(steps):
     gan = build(compiled={"steps_per_execution": 4, "run_eagerly": True})
@@ -261,11 +289,33 @@ def of_dataset(gan, x, y=None):
     gan.fit(dataset, verbose=0)
 
 
+def of_generator(gan, x, y=None):
+    gan.fit(((x,) if y is None else (x, y) for _ in range(2)), verbose=0)
+
+
 def of_batch(gan, x, y=None):
     gan.train_on_batch(x, y)
 
 
-@pytest.mark.parametrize("feed", [of_arrays, of_dataset, of_batch])
+def in_test(gan, x, y=None):
+    gan.evaluate(x, y, batch_size=4, verbose=0)
+
+
+def in_test_of_batch(gan, x, y=None):
+    gan.test_on_batch(x, y)
+
+
+@pytest.mark.parametrize(
+    "feed",
+    [
+        of_arrays,
+        of_dataset,
+        of_generator,
+        of_batch,
+        in_test,
+        in_test_of_batch,
+    ],
+)
 @pytest.mark.parametrize(
     ("images", "message"),
     [
@@ -303,8 +353,9 @@ def test_images_that_are_none_are_refused(feed, images, message):
         (np.eye(CLASSES, dtype="int32")[:4], r"int32 and shape \(4, 5\)"),
         (labels(4).astype("float32"), r"of dtype float32 and shape \(4,\)"),
         (labels(4) + 2, "labels from 0 to 4. Received: y from 2 to 5"),
+        (labels(3), "as many as the images. Received: 3 labels, 4 images"),
     ],
-    ids=["one_hot", "integer_one_hot", "float", "range"],
+    ids=["one_hot", "integer_one_hot", "float", "range", "count"],
 )
 def test_labels_that_are_none_are_refused(given, message):
     with pytest.raises(ValueError, match=f"`y` must be .*{message}"):
@@ -330,3 +381,9 @@ def test_labels_without_use_are_left_out():
     gan = build(compiled={"run_eagerly": True})
     of_batch(gan, real_images(4), labels(4))
     assert int(gan.step.value) == 1
+
+
+def test_another_backend_is_named(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ImportError, match="tensorflow.*KERAS_BACKEND=jax$"):
+        sngan_tf.gan.GAN  # noqa: B018

@@ -325,3 +325,14 @@ def test_wrapper_out_of_reach_is_refused(around, remedy):
     match = rf"Functional .*{remedy}.*'subclassed'"
     with pytest.raises(ValueError, match=match):
         sngan_tf.fold(model)
+
+
+class SNDense(SpectralNormalization):
+    """A wrapper that Keras names sn_dense."""
+
+
+def test_wrappers_of_ones_own_are_named_as_keras_names_them():
+    layer = SNDense(layers.Dense(2, name="inside"))
+    layer.build((None, 3))
+    assert layer.name.startswith("sn_dense")
+    assert sngan_tf.fold(layer).name == "inside"

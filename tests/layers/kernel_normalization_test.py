@@ -1,6 +1,7 @@
 """What Keras does to any layer: copies, summaries, masks, states inside."""
 
 import copy
+import types
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from sngan_tf import SpectralNormalization
 from sngan_tf.layers import FrobeniusNormalization
 from sngan_tf.layers import SpectralRegularization
 from sngan_tf.layers import WeightNormalization
+from sngan_tf.layers import building
 
 SEQUENCES = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
 TOKENS = np.array([[1, 2, 3, 0, 0], [4, 0, 0, 0, 0]])
@@ -253,3 +255,9 @@ def test_outer_scope_gets_all_that_is_assigned():
     np.testing.assert_allclose(
         outer.get_current_value(variable), 7 + expected, rtol=1e-4
     )
+
+
+def test_symbols_for_sizes_are_left_open():
+    shape = ("dynamic_dimension", 5, None)  # As JAX and TensorFlow have them.
+    tensor = types.SimpleNamespace(shape=shape)
+    assert building._shape(tensor) == (None, 5, None)

@@ -222,3 +222,8 @@ def test_progress_bar_ends_full(capsys, start):
     assert "100%" in shown[-1]
     assert "3/3" in shown[-1]
     assert shown[-1].endswith("\n")
+
+
+def test_negative_number_of_updates_is_refused():
+    with pytest.raises(ValueError, match="0 or more. Received: every=-1"):
+        callbacks.Every(-1, print)

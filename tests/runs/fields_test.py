@@ -111,6 +111,12 @@ def test_completed_adds_defaults_alone():
     assert "coefficient" not in known
 
 
+def test_completed_has_what_a_run_did_before_a_field():
+    known = saved()
+    del known["average_warmup"]
+    assert fields.completed(known)["average_warmup"] is False
+
+
 def test_differences_are_of_fields_that_make_another_run():
     one = saved()
     other = saved(

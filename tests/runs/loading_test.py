@@ -254,5 +254,26 @@ def test_run_that_starts_from_another_goes_on_by_itself(
     shutil.rmtree(config.start_from)
     config.updates = STEP + 2
     assert int(train_lib.train(config, run).step.numpy()) == STEP + 2
-    with pytest.raises(UserError, match="source/config.json is missing"):
+    with pytest.raises(UserError, match="`start_from` must be the workdir"):
         train_lib.train(config, workdir_lib.Workdir(tmp_path / "another"))
+
+
+def test_loaded_run_knows_the_names_of_its_classes(save_run, config):
+    names = [f"class {i}" for i in range(10)]
+    save_run(**{"data.class_names": tuple(names)})
+    assert loading.load_run(config.start_from).class_names == ()
+    save_run(**{"network.name": "resnet_projection", "data.image_size": 32})
+    assert loading.load_run(config.start_from).class_names == tuple(names)
+
+
+def test_run_of_several_hosts_is_sampled_on_one(save_run, config):
+    expected = save_run(distribution="multi_worker")
+    run = workdir_lib.Workdir(config.start_from)
+    restored = build.restored_gan(run.own_config(), run)
+    assert_equal(restored.weights, expected.weights)
+
+
+@pytest.mark.parametrize("start_from", ["", "run"])
+def test_average_of_another_run_is_not_warmed_up(source_config, start_from):
+    source_config.start_from = start_from
+    assert build.gan(source_config).average_warmup == (not start_from)

@@ -1,6 +1,9 @@
+import numpy as np
 import pytest
 
 from sngan_tf import files
+from sngan_tf import images as images_lib
+from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import interrupts as interrupts_lib
@@ -99,3 +102,21 @@ def test_killed_evaluation_is_made_again(evaluate, run, monkeypatch, count):
     assert kept(run) == (6, 5.0)
     steps = [row["step"] for row in files.read_rows(run.scores)]
     assert steps == [3, 3, 6, 6, 9, 9]
+
+
+def test_grids_of_other_counts_make_one_evolution(tiny_config, run):
+    tiny_config.data.channels = 1
+    gan = build.gan(tiny_config)
+    run.prepare(tiny_config)
+    records = records_lib.Records(tiny_config, run, gan, None, None)
+    widths = []
+    for step, count in ((2, 9), (4, 4)):
+        images = np.full((count, 8, 8, 1), step, np.uint8)
+        grid = sampler_lib.save_grid(
+            run.samples / f"step_{step:08d}.png", images
+        )
+        widths.append(grid.shape[1])
+    records.evolution()
+    evolution = images_lib.read_png(run.samples / "evolution.png")
+    assert evolution.shape[1] == min(widths) < max(widths)
+    assert {2, 4} <= {*np.unique(evolution)}

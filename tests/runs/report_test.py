@@ -236,3 +236,10 @@ def test_columns_are_as_wide_as_what_stands_in_them(run):
         f"score{' ' * 33}  1.235e+06 ± 1.23e+05  5,000 / 1,797",
         f"{name}  12.5                  5,000 / 1,797",
     ]
+
+
+def test_training_is_told_by_the_update_that_it_reached(run):
+    reach(run, 3)
+    assert lines(run)["training"] == "3 updates"
+    files.append_row(run.train_log, {"step": 2, "d_loss": 1.5, "g_loss": 0.5})
+    assert lines(run)["training"] == "3 updates, d_loss 1.500, g_loss 0.500"

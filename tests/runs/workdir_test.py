@@ -113,6 +113,23 @@ def test_run_from_before_a_field_goes_on_with_its_default(run, config, field):
     assert run.saved_config() == json.loads(config.to_json())
 
 
+@pytest.mark.parametrize("average_decay", [0.0, 0.9])
+def test_run_from_before_the_warmup_goes_on_without_it(
+    run, config, average_decay
+):
+    config.average_decay = average_decay
+    saved = config.to_dict()
+    del saved["average_warmup"]
+    run.config.write_text(json.dumps(saved))
+    assert not run.own_config().average_warmup
+    run.check(run.own_config())
+    if average_decay:
+        with pytest.raises(UserError, match="average_warmup .saved False"):
+            run.check(config)
+    else:
+        run.check(config)
+
+
 def test_nothing_is_refused_without_a_checkpoint(tmp_path, config):
     run = workdir_lib.Workdir(tmp_path)
     run.check(config)
