@@ -11,6 +11,7 @@ from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
+from sngan_tf.runs import scoring
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -26,15 +27,15 @@ def evaluate(config, workdir):
     """
     gan = build.restored_gan(config, workdir, "last")
     pictures = build.pictures(config)
-    scoring = build.scorer(config, pictures, config.evaluation.protocol)
-    if scoring is None:
+    scorer = scoring.scorer(config, pictures, config.evaluation.protocol)
+    if scorer is None:
         return []
     last = int(gan.step.numpy())
-    rows = scoring.generated(gan.sampler, last, show=True)
+    rows = scorer.generated(gan.sampler, last, show=True)
     best = _restore_best(gan, workdir)
     if best not in (None, last):
-        rows += scoring.generated(gan.sampler, best, show=True)
-    rows += scoring.real(last)
+        rows += scorer.generated(gan.sampler, best, show=True)
+    rows += scorer.real(last)
     files.add_rows(workdir.scores, rows)
     return rows
 

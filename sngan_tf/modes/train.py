@@ -16,6 +16,7 @@ from sngan_tf.runs import distribution
 from sngan_tf.runs import interrupts as interrupts_lib
 from sngan_tf.runs import loading
 from sngan_tf.runs import records as records_lib
+from sngan_tf.runs import scoring
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def train(config, workdir):
     # Get ready to score, as this may fail for want of a network.
     scorer = None
     if config.evaluate_every and is_chief:
-        scorer = build.scorer(config, pictures, "quick")
+        scorer = scoring.scorer(config, pictures, "quick")
 
     with workdir.locked() if is_chief else contextlib.nullcontext():
         if is_chief:

@@ -17,6 +17,7 @@ from sngan_tf.metrics import scorer as scorer_lib
 from sngan_tf.modes import evaluate
 from sngan_tf.modes import train
 from sngan_tf.runs import build
+from sngan_tf.runs import scoring
 from sngan_tf.runs import workdir as workdir_lib
 
 pytestmark = pytest.mark.slow
@@ -93,7 +94,7 @@ def names_at(rows, step):
 
 def test_classifier_is_that_of_the_training_set(tiny_config):
     pictures = build.pictures(tiny_config)
-    scorer = build.scorer(tiny_config, pictures, "quick")
+    scorer = scoring.scorer(tiny_config, pictures, "quick")
     expected = features.load_classifier(pictures, 5)
     assert scorer.network.kind == "classifier"
     assert scorer.network.name == expected.name
@@ -104,7 +105,7 @@ def test_inception_is_that_of_the_folder(tiny_config, inception):
     tiny_config.evaluation.features = "inception"
     tiny_config.evaluation.inception = str(inception)
     pictures = build.pictures(tiny_config)
-    scorer = build.scorer(tiny_config, pictures, "quick")
+    scorer = scoring.scorer(tiny_config, pictures, "quick")
     expected = features.load_inception(str(inception))
     assert scorer.network.kind == "inception"
     assert scorer.network.name == expected.name
@@ -123,12 +124,12 @@ def test_data_without_labels_has_scores_by_inception_alone(
         build.pictures(tiny_config), labels=None, class_names=()
     )
     with caplog.at_level(logging.WARNING):
-        assert build.scorer(tiny_config, pictures, "quick") is None
+        assert scoring.scorer(tiny_config, pictures, "quick") is None
     assert "Not scored: a classifier needs two or more" in caplog.text
     assert "digits/all" in caplog.text
     tiny_config.evaluation.features = "inception"
     tiny_config.evaluation.inception = str(inception)
-    scorer = build.scorer(tiny_config, pictures, "quick")
+    scorer = scoring.scorer(tiny_config, pictures, "quick")
     assert len(scorer.real(1)) == 5
 
 
@@ -136,7 +137,7 @@ def test_seed_and_samples_are_those_of_the_config(tiny_config):
     pictures = build.pictures(tiny_config)
     tiny_config.evaluation.seed = 17
     tiny_config.evaluation.samples = 23
-    scorer = build.scorer(tiny_config, pictures, "quick")
+    scorer = scoring.scorer(tiny_config, pictures, "quick")
     asked = []
 
     class Sampler:
@@ -158,7 +159,7 @@ def test_paper_needs_pictures_that_are_held_out(tiny_config, name):
     tiny_config.data.name = name
     message = f"`evaluation.reference` must name.*paper, as {name} has none"
     with pytest.raises(UserError, match=message):
-        build.scorer(tiny_config, pictures, "paper")
+        scoring.scorer(tiny_config, pictures, "paper")
 
 
 def test_paper_takes_distances_to_a_folder_of_pictures(
@@ -168,7 +169,7 @@ def test_paper_takes_distances_to_a_folder_of_pictures(
     name = save_pictures(tmp_path / "held_out", "ab", 20, seed=3)
     tiny_config.evaluation.reference = name
     pictures = build.pictures(tiny_config)
-    scorer = build.scorer(tiny_config, pictures, "paper")
+    scorer = scoring.scorer(tiny_config, pictures, "paper")
     held_out = data.load(name, 8, channels=1)
     expected = scorer_lib.Scorer(
         scorer.network, protocols.get("paper", 50), pictures, held_out, seed=1
@@ -184,14 +185,14 @@ def test_paper_refuses_a_small_folder(tiny_config, tmp_path):
     tiny_config.evaluation.reference = name
     pictures = build.pictures(tiny_config)
     with pytest.raises(UserError, match="needs 10,000 real.*Received: 6 in"):
-        build.scorer(tiny_config, pictures, "paper")
+        scoring.scorer(tiny_config, pictures, "paper")
 
 
 def test_50k_takes_the_training_set_and_no_other(tiny_config):
     tiny_config.evaluation.reference = "folder:/no/such/folder"
     pictures = build.pictures(tiny_config)
     with pytest.raises(UserError, match="50,000 real.*1,797 in digits/all"):
-        build.scorer(tiny_config, pictures, "50k")
+        scoring.scorer(tiny_config, pictures, "50k")
 
 
 def test_reference_that_cannot_be_read_is_named(tiny_config):
@@ -200,7 +201,7 @@ def test_reference_that_cannot_be_read_is_named(tiny_config):
     with pytest.raises(
         UserError, match="`evaluation.reference` or its split.*/no/such/folder"
     ):
-        build.scorer(tiny_config, pictures, "paper")
+        scoring.scorer(tiny_config, pictures, "paper")
 
 
 def test_held_out_split_is_loaded_like_the_data(tiny_config, monkeypatch):
@@ -217,7 +218,7 @@ def test_held_out_split_is_loaded_like_the_data(tiny_config, monkeypatch):
         return dataclasses.replace(pictures, reference="cifar10/test")
 
     monkeypatch.setattr(data, "load", load)
-    scorer = build.scorer(tiny_config, pictures, "paper")
+    scorer = scoring.scorer(tiny_config, pictures, "paper")
     assert scorer.real(1)[0]["reference"] == "cifar10/test"
     ((name, image_size, options),) = asked
     assert (name, image_size) == ("cifar10", 8)
@@ -239,16 +240,16 @@ def test_conditional_networks_need_the_classes_of_the_data(
     tiny_config.network.name = network
     pictures = build.pictures(tiny_config)
     if not refused:
-        scorer = build.scorer(tiny_config, pictures, "paper")
+        scorer = scoring.scorer(tiny_config, pictures, "paper")
         assert scorer.real(1)[0]["reference"] == name
         return
     message = "must have the classes.*with 2 classes, digits/all with 10"
     with pytest.raises(UserError, match=message):
-        build.scorer(tiny_config, pictures, "paper")
+        scoring.scorer(tiny_config, pictures, "paper")
     save_pictures(tmp_path / "held_out", "0123456789", 4, seed=3)
     for path in (tmp_path / "held_out").glob("[ab]"):
         path.rename(tmp_path / path.name)
-    scorer = build.scorer(tiny_config, pictures, "paper")
+    scorer = scoring.scorer(tiny_config, pictures, "paper")
     assert scorer.real(1)[0]["reference"] == name
 
 
@@ -258,7 +259,7 @@ def test_conditional_networks_need_the_classes_of_the_data(
 def expected_rows(config, workdir, step, which):
     """Returns what a restored GAN of a checkpoint scores."""
     pictures = build.pictures(config)
-    scorer = build.scorer(config, pictures, config.evaluation.protocol)
+    scorer = scoring.scorer(config, pictures, config.evaluation.protocol)
     gan = build.restored_gan(config, workdir, which)
     return scorer.generated(gan.sampler, step)
 
@@ -361,7 +362,7 @@ def test_evaluation_changes_no_weight_and_no_checkpoint(
     }
     before = [weight.numpy() for weight in gan.weights]
     pictures = build.pictures(tiny_config)
-    scorer = build.scorer(tiny_config, pictures, "quick")
+    scorer = scoring.scorer(tiny_config, pictures, "quick")
     scorer.generated(gan.sampler, 4)
     for weight, value in zip(gan.weights, before, strict=True):
         np.testing.assert_array_equal(weight, value, err_msg=weight.path)

@@ -17,8 +17,8 @@ from sngan_tf.errors import UserError
 from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.modes import sample
 from sngan_tf.modes import train as train_lib
-from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
+from sngan_tf.runs import scoring
 from sngan_tf.runs import workdir as workdir_lib
 
 # What is kept of a run: the module and function that write it, the update of
@@ -132,7 +132,7 @@ def test_scores_that_a_full_disk_cuts_short_are_made_later(
         fill(ballast)
         add_rows(path, rows)
 
-    monkeypatch.setattr(build, "scorer", lambda *args: small.Scorer())
+    monkeypatch.setattr(scoring, "scorer", lambda *args: small.Scorer())
     config.updates = config.evaluate_every = 2
     with monkeypatch.context() as patch:
         patch.setattr(files, "add_rows", add_on_a_full_disk)

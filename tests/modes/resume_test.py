@@ -16,9 +16,9 @@ from sngan_tf import files
 from sngan_tf import images as images_lib
 from sngan_tf import networks
 from sngan_tf.modes import train as train_lib
-from sngan_tf.runs import build
 from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint as checkpoint_lib
+from sngan_tf.runs import scoring
 from sngan_tf.runs import workdir as workdir_lib
 
 SEED = 20
@@ -33,7 +33,7 @@ MOMENTS = {
 
 @pytest.fixture
 def quick_config(tiny_config, monkeypatch):
-    monkeypatch.setattr(build, "scorer", lambda *args: small.Scorer())
+    monkeypatch.setattr(scoring, "scorer", lambda *args: small.Scorer())
     return tiny_config
 
 
@@ -90,7 +90,7 @@ def train_until_killed(config, path, moment, count):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     networks.build = small.build
-    build.scorer = lambda *args: small.Scorer()
+    scoring.scorer = lambda *args: small.Scorer()
     kill_at(moment, count)
     train_lib.train(
         ml_collections.ConfigDict(config), workdir_lib.Workdir(path)

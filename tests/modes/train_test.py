@@ -13,6 +13,7 @@ from sngan_tf.modes import evaluate
 from sngan_tf.modes.train import train
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
+from sngan_tf.runs import scoring
 from sngan_tf.runs import workdir as workdir_lib
 
 
@@ -282,7 +283,7 @@ def score_by(monkeypatch, values, metric="frechet_classifier_distance", **also):
         assert protocol == "quick"
         return Scorer()
 
-    monkeypatch.setattr(build, "scorer", scorer)
+    monkeypatch.setattr(scoring, "scorer", scorer)
     return steps
 
 

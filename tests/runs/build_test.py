@@ -6,6 +6,7 @@ from PIL import Image
 
 from sngan_tf.errors import UserError
 from sngan_tf.runs import build
+from sngan_tf.runs import scoring
 
 
 @pytest.mark.parametrize(
@@ -260,8 +261,8 @@ def test_pictures_are_treated_as_the_config_says(tiny_config, tmp_path):
     for background, level in (("white", 255), ("black", 0)):
         tiny_config.data.background = background
         pictures = build.pictures(tiny_config)
-        held_out = build._held_out(tiny_config, pictures)
+        held_out = scoring._held_out(tiny_config, pictures)
         np.testing.assert_array_equal(pictures.images[:, 4, 4, 0], [10, level])
         np.testing.assert_array_equal(held_out.images[:, 4, 4, 0], [20, level])
     tiny_config.evaluation.reference = "digits"
-    assert len(build._held_out(tiny_config, pictures)) == 1797
+    assert len(scoring._held_out(tiny_config, pictures)) == 1797

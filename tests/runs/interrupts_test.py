@@ -12,10 +12,10 @@ from sngan_tf import files
 from sngan_tf.errors import Interrupted
 from sngan_tf.errors import UserError
 from sngan_tf.modes import train as train_lib
-from sngan_tf.runs import build
 from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import interrupts as interrupts_lib
+from sngan_tf.runs import scoring
 from sngan_tf.runs import workdir as workdir_lib
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
@@ -235,7 +235,7 @@ def test_signal_stops_scoring_and_the_scores_are_made_later(
             done.append("scored")
             return super().generated(sampler, step)
 
-    monkeypatch.setattr(build, "scorer", lambda *args: Scorer())
+    monkeypatch.setattr(scoring, "scorer", lambda *args: Scorer())
     config.updates = config.evaluate_every = 4
     with monkeypatch.context() as patch:
         if before:

@@ -1,0 +1,91 @@
+"""From a config to what scores a run's pictures."""
+
+import logging
+
+from sngan_tf import data
+from sngan_tf.errors import UserError
+from sngan_tf.errors import as_user_error
+from sngan_tf.metrics import features
+from sngan_tf.metrics import protocols
+from sngan_tf.metrics import scorer as scorer_lib
+from sngan_tf.runs import build
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def scorer(config, pictures, protocol):
+    """Returns the `metrics.scorer.Scorer` that a config asks for.
+
+    Args:
+        config: A checked config.
+        pictures: `data.Pictures` that the GAN is trained on.
+        protocol: Name of a protocol.
+
+    Returns:
+        None, with a warning, where scores would need labels that the data
+        does not have.
+
+    Raises:
+        UserError: If the network or the real pictures can't be had.
+    """
+    evaluation = config.evaluation
+    if evaluation.features == "classifier" and len(pictures.class_names) < 2:
+        _LOGGER.warning(
+            "Not scored: a classifier needs two or more labels, which %s does "
+            "not have; --config.evaluation.features=inception does without",
+            pictures.reference,
+        )
+        return None
+    protocol = protocols.get(protocol, evaluation.samples)
+    held_out = _held_out(config, pictures) if protocol.held_out else None
+    if evaluation.features == "inception":
+        network = features.load_inception(evaluation.inception)
+    else:
+        network = features.load_classifier(
+            pictures, evaluation.classifier_updates
+        )
+        _LOGGER.info(
+            "%s is right on %.1f%% of held-out pictures",
+            network.name,
+            100 * network.accuracy,
+        )
+    return scorer_lib.Scorer(
+        network, protocol, pictures, held_out, evaluation.seed
+    )
+
+
+def _held_out(config, pictures):
+    """Returns the `data.Pictures` that distances are taken to."""
+    name = config.evaluation.reference
+    if not name:
+        name = config.data.name
+        if name == "digits" or name.startswith("folder:"):
+            raise UserError(
+                "`evaluation.reference` must name held-out pictures for the "
+                f"protocol paper, as {name} has none. Received: "
+                "evaluation.reference="
+            )
+    with as_user_error("`evaluation.reference` or its split can't be used. "):
+        held_out = data.load(
+            name,
+            config.data.image_size,
+            channels=pictures.images.shape[-1],
+            background=config.data.background,
+            split=config.evaluation.split,
+            directory=config.data.directory or None,
+            min_side=config.data.min_side,
+            recursive=config.data.recursive and name.startswith("folder:"),
+            on_bad_image=config.data.on_bad_image,
+            progress=True,
+        )
+    if (
+        build.is_conditional(config)
+        and held_out.class_names != pictures.class_names
+    ):
+        raise UserError(
+            "`evaluation.reference` must have the classes of the data. "
+            f"Received: {held_out.reference} with "
+            f"{len(held_out.class_names)} classes, {pictures.reference} with "
+            f"{len(pictures.class_names)}"
+        )
+    return held_out
