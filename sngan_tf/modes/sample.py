@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from sngan_tf import errors
+from sngan_tf import files
 from sngan_tf import images as images_lib
 from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.runs import build
@@ -44,8 +45,9 @@ def sample(config, workdir):
     if gan.num_classes:
         text.append(_classes(config, gan.num_classes))
     images_lib.save_png(path, _captioned(sampler_lib.grid(images), text))
-    with errors.writing(path.with_suffix(".npy")):
-        np.save(path.with_suffix(".npy"), images)
+    array = path.with_suffix(".npy")
+    with errors.writing(array), files.replacing(array) as temporary:
+        np.save(temporary, images)
     return path
 
 
