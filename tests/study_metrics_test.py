@@ -32,7 +32,7 @@ def digits():
 
 @pytest.fixture(scope="module")
 def halves(study, digits):
-    return [study.subset(digits, np.arange(i, len(digits), 2)) for i in (0, 1)]
+    return [study.subset(digits, np.arange(i, len(digits), 4)) for i in (0, 1)]
 
 
 @pytest.fixture(scope="module")
@@ -56,28 +56,25 @@ def test_every_level_is_recorded(study, records):
         found = study.of(records, name, "recall")
         assert [record["level"] for record in found] == [*damage.levels]
     counts = {r["num_fake"] for r in records if r["damage"] == study.REAL}
-    assert counts == {90, 180, 449, 898}
+    assert counts == {45, 90, 224, 449}
 
 
-@pytest.mark.parametrize(
-    ("damage", "metric"),
-    [
+def test_wrong_order_is_told(study, records):
+    for damage, metric in (
         ("noise", "score"),
         ("blur", "frechet_distance"),
         ("dropped classes", "recall"),
         ("repeated samples", "kernel_distance"),
         ("real against real", "frechet_distance"),
-    ],
-)
-@pytest.mark.parametrize("change", ["reversed", "constant"])
-def test_wrong_order_is_told(study, records, damage, metric, change):
-    wrong = [dict(record) for record in records]
-    moved = study.of(wrong, damage, metric)
-    values = [record["value"] for record in moved][::-1]
-    for record, value in zip(moved, values):
-        record["value"] = value if change == "reversed" else 1.0
-    (line,) = study.violations(wrong)
-    assert line.startswith(f"{metric} under {damage}: ")
+    ):
+        for change in ("reversed", "constant"):
+            wrong = [dict(record) for record in records]
+            moved = study.of(wrong, damage, metric)
+            values = [record["value"] for record in moved][::-1]
+            for record, value in zip(moved, values):
+                record["value"] = value if change == "reversed" else 1.0
+            (line,) = study.violations(wrong)
+            assert line.startswith(f"{metric} under {damage}: "), change
 
 
 def test_damage_is_what_it_says(study, halves):
