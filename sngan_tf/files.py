@@ -116,6 +116,23 @@ def one_writer(path):
         yield
 
 
+def made_once(path, read, make):
+    """Returns what is in a file, which one process at a time makes.
+
+    Args:
+        path: The file.
+        read: Function to what is in it, None if it is not there or damaged.
+        make: Function that writes it and returns the same.
+    """
+    found = read()
+    if found is None:
+        with one_writer(path):
+            found = read()  # Another may have made it meanwhile.
+            if found is None:
+                found = make()
+    return found
+
+
 def forget_left(folder, name=None):
     """Deletes what killed writers left a day ago, in a folder and below.
 

@@ -160,14 +160,15 @@ def collect(examples, count, picture_format, key):
 
 def _on_disk(examples, shape, name):
     folder = files.cache_directory() / "pictures" / name
-    found = _read(folder, shape)
-    if found is None:
-        with files.one_writer(folder / _IMAGES):
-            found = _read(folder, shape)
-            if found is None:
-                _write(folder, examples, shape)
-                found = _read(folder, shape)
-    return found
+
+    def read():
+        return _read(folder, shape)
+
+    def make():
+        _write(folder, examples, shape)
+        return read()
+
+    return files.made_once(folder / _IMAGES, read, make)
 
 
 def _write(folder, examples, shape):

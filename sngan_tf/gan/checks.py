@@ -35,7 +35,7 @@ def arguments(
 
 
 def class_names(names, num_classes):
-    """Returns a tuple of them; raises a ValueError if they are too few."""
+    """Returns a tuple; raises a ValueError unless there is one for each."""
     names = tuple(names)
     if names and len(names) != (num_classes or 0):
         raise ValueError(
@@ -108,20 +108,21 @@ def batch(data, image_shape, num_classes):
             f"`x` must be batches of the generator's shape {image_shape}. "
             f"Received: x of shape {tuple(images.shape)}"
         )
-    if num_classes and labels is None:
+    images = tf.cast(images, tf.float32)
+    if not num_classes:
+        return images, None
+    if labels is None:
         raise ValueError(
             "A conditional GAN needs batches of (images, labels). "
             "Received: batches of images alone"
         )
-    if num_classes:
-        labels = _labels(labels, num_classes)
-        if not labels.shape.is_compatible_with(images.shape[:1]):
-            raise ValueError(
-                "`y` must be as many as the images. Received: "
-                f"{labels.shape[0]} labels, {images.shape[0]} images"
-            )
-        return tf.cast(images, tf.float32), labels
-    return tf.cast(images, tf.float32), None
+    labels = _labels(labels, num_classes)
+    if not labels.shape.is_compatible_with(images.shape[:1]):
+        raise ValueError(
+            "`y` must be as many as the images. Received: "
+            f"{labels.shape[0]} labels, {images.shape[0]} images"
+        )
+    return images, labels
 
 
 def _labels(labels, num_classes):

@@ -83,14 +83,14 @@ def load(network, pictures, rows, cache=None):
     """
     cache = pathlib.Path(cache or files.cache_directory())
     path = cache / "features" / f"{_key(network, pictures, rows)}.npz"
-    found = _read(path, len(rows))
-    if found is None:
-        with files.one_writer(path):
-            found = _read(path, len(rows))
-            if found is None:
-                what = f"{network.kind}, real pictures"
-                found = network(pictures.images, what, show=True, rows=rows)
-                _write(path, found)
+
+    def make():
+        what = f"{network.kind}, real pictures"
+        found = network(pictures.images, what, show=True, rows=rows)
+        _write(path, found)
+        return found
+
+    found = files.made_once(path, lambda: _read(path, len(rows)), make)
     labels = None if pictures.labels is None else pictures.labels[rows]
     return Reference(*found, labels, pictures.reference)
 

@@ -46,8 +46,8 @@ def load_run(workdir, checkpoint="last"):
         )
     run = workdir_lib.Workdir(workdir)
     config = run.own_config()
-    # Here, whatever it was trained on.
-    config.distribution, config.deterministic = "one_device", False
+    # That would be for the whole process.
+    config.deterministic = False
     return build.restored_gan(config, run, checkpoint)
 
 

@@ -53,15 +53,14 @@ def load_classifier(pictures, updates, cache=None):
     held_out, training = split_rows(len(pictures))
     cache = pathlib.Path(cache or files.cache_directory())
     path = cache / f"classifier-{_key(pictures, updates)}.keras"
-    model = _load(path)
-    if model is None:
-        with files.one_writer(path):
-            model = _load(path)
-            if model is None:
-                model = _train(pictures, training, updates)
-                with files.replacing(path) as temporary:
-                    model.save(temporary)
-    network = _frozen(model)
+
+    def make():
+        model = _train(pictures, training, updates)
+        with files.replacing(path) as temporary:
+            model.save(temporary)
+        return model
+
+    network = _frozen(files.made_once(path, lambda: _load(path), make))
     held_out = held_out[:_MOST_MEASURED]
     _, logits = network(pictures.images, rows=held_out)
     right = np.argmax(logits, axis=1) == pictures.labels[held_out]
