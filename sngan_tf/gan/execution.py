@@ -1,5 +1,7 @@
 """How steps run on TensorFlow, by one replica or many."""
 
+import contextlib
+
 import keras
 import tensorflow as tf
 
@@ -169,6 +171,15 @@ def scaling(optimizer):
     """Returns an optimizer that scales its loss, for float16."""
     kind = keras.optimizers.LossScaleOptimizer
     return optimizer if isinstance(optimizer, kind) else kind(optimizer)
+
+
+@contextlib.contextmanager
+def tape_of(network):
+    """A gradient tape of the trainable variables of one network alone."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        for variable in network.trainable_variables:
+            tape.watch(variable.value)
+        yield tape
 
 
 def scaled(loss, optimizer):

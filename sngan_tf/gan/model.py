@@ -287,7 +287,7 @@ class GAN(trainer.Trainer):
             0,
         )
         labels = _joined(real_labels, fake_labels)
-        with tf.GradientTape() as tape:
+        with execution.tape_of(self.discriminator) as tape:
             parts = self._objectives.of_discriminator(
                 images, labels, self._seeds(draw)
             )
@@ -303,7 +303,7 @@ class GAN(trainer.Trainer):
         return parts
 
     def _generator_step(self, batch_size, draw):
-        with tf.GradientTape() as tape:
+        with execution.tape_of(self.generator) as tape:
             images, labels = self._fakes(batch_size, draw)
             images = self._augment(images, draw)
             parts = self._objectives.of_generator(

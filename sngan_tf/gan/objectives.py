@@ -109,7 +109,7 @@ class Objectives:
         images = penalties.interpolate(real_images, fake_images, mix)
         labels = split_or_none(labels, 2)[0]
         judge = self._judge_unchanged if training else self._judge
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             logits, _ = judge(images, labels, seeds, _MIX_PASS)
         # Of the sum of an image's logits, where it has several.

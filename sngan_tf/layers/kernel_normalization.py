@@ -141,7 +141,7 @@ class KernelNormalization(keras.layers.Wrapper):
         )
 
     def _initial_scale(self, index):
-        divisor = self._divisor(index)
+        divisor = self._divisor(index, self._kernels[index])
         largest = ops.max(divisor)
         # Squared as they are, very small or large ones leave float32.
         ratio = divisor / ops.where(largest > 0, largest, 1.0)
@@ -234,25 +234,37 @@ class KernelNormalization(keras.layers.Wrapper):
             "output_axes": self.output_axes,
         }
 
-    def _divisor(self, index, training=False):
-        """Returns what divides a kernel, of a shape that broadcasts to it."""
+    def _divisor(self, index, kernel, training=False):
+        """Returns what divides a kernel, of a shape that broadcasts to it.
+
+        Args:
+            index: Number of the kernel among `kernels`.
+            kernel: Its value.
+            training: Whether what follows the kernel advances.
+        """
         raise NotImplementedError
 
-    def _nonzero_divisor(self, index, training=False):
-        # A zero kernel, or row of one, stays zero whatever divides it.
-        divisor = self._divisor(index, training)
-        return ops.where(divisor > 0, divisor, ops.ones_like(divisor))
+    def _inverse(self, index, kernel, training=False):
+        """Returns 1 / divisor, and 1 where that is 0.
 
-    def _normalize(self, index, training):
-        kernel = self._kernels[index]
-        scale = self._scales[index] if self.learn_scale else self.bound
-        divisor = self._nonzero_divisor(index, training)
-        # The constant part first: the gradient of a bare 1 / sigma holds
+        A zero kernel, or row of one, stays zero whatever divides it.
+        """
+        divisor = self._divisor(index, kernel, training)
+        divisor = ops.where(divisor > 0, divisor, ops.ones_like(divisor))
+        # The constant part apart: the gradient of a bare 1 / sigma holds
         # 1 / sigma^2, which leaves the range of float32 long before sigma.
         constant = ops.stop_gradient(divisor)
-        factor = ops.cast(scale / (divisor / constant), kernel.dtype)
-        kernel = ops.convert_to_tensor(kernel)
-        return kernel / ops.cast(constant, kernel.dtype) * factor
+        return ops.reciprocal(divisor / constant) / constant
+
+    def _normalize(self, index, training):
+        # As a tensor, which TensorFlow reads once for all its uses.
+        kernel = ops.cast(self._kernels[index], self._kernels[index].dtype)
+        factor = self._inverse(index, kernel, training)
+        if self.learn_scale:
+            factor = factor * self._scales[index]
+        elif self.bound != 1.0:
+            factor = factor * self.bound
+        return kernel * ops.cast(factor, kernel.dtype)
 
 
 def _first(x):

@@ -1,11 +1,16 @@
-"""Spectral norm of a matrix by power iteration (Algorithm 1, Miyato 2018).
+"""Spectral norm of a kernel by power iteration (Algorithm 1, Miyato 2018).
 
-Functions on `keras.ops` alone. A matrix `w` is `(d_out, rest)`, `u` is
-`(d_out,)` and `v` is `(rest,)`; all are float32 unless the caller holds more.
+Functions on `keras.ops` alone. A kernel `w` of any rank is the matrix
+`(d_out, rest)` whose rows are counted by its `output_axes`, by default those
+of a matrix; `u` is `(d_out,)`. All are float32 unless the caller holds more.
 """
 
 import contextlib
+import dataclasses
+import math
+import string
 import threading
+from typing import Any
 
 from keras import ops
 
@@ -34,6 +39,33 @@ def is_paused():
     return getattr(_STATE, "paused", False)
 
 
+@dataclasses.dataclass(frozen=True)
+class Sigma:
+    """An estimate of sigma(W), as a product.
+
+    The two factors keep squares, and gradients of reciprocals, inside float32
+    wherever sigma itself is.
+
+    Attributes:
+        scale: Positive and constant, of about the size of sigma.
+        ratio: The rest, about 1, with the gradient of Eq. 9-12.
+        is_zero: 1.0 for a zero kernel, of which the factors are 1, else 0.0.
+    """
+
+    scale: Any
+    ratio: Any
+    is_zero: Any
+
+    @property
+    def value(self):
+        return self.scale * self.ratio * (1.0 - self.is_zero)
+
+    @property
+    def inverse(self):
+        """1 / sigma, and 1 for a zero kernel."""
+        return ops.reciprocal(self.scale) * ops.reciprocal(self.ratio)
+
+
 def as_matrix(kernel, output_axes):
     """Reshapes a kernel of any rank to `(d_out, rest)` (section 4).
 
@@ -45,83 +77,163 @@ def as_matrix(kernel, output_axes):
     rank = len(kernel.shape)
     output_axes = [axis % rank for axis in output_axes]
     other_axes = [axis for axis in range(rank) if axis not in output_axes]
-    d_out = 1
-    for axis in output_axes:
-        d_out *= kernel.shape[axis]
+    d_out = math.prod(kernel.shape[axis] for axis in output_axes)
     kernel = ops.transpose(kernel, output_axes + other_axes)
     return ops.reshape(kernel, (d_out, -1))
 
 
-def normalize(x):
-    """Returns `x / |x|`, and zeros for a zero vector.
+def measure(w, u, output_axes=(0,)):
+    """Returns the `Sigma` of `u` as it is: u^T W v with v = W^T u / |W^T u|.
 
-    The largest entry is divided out first, so that neither very small nor
-    very large vectors under- or overflow when squared.
+    Args:
+        w: Kernel.
+        u: Unit vector, `(d_out,)`.
+        output_axes: Of the kernel.
     """
-    x = _scaled(x)
-    norm = ops.sqrt(ops.sum(ops.square(x)))
-    return x / ops.where(norm > 0, norm, ops.ones_like(norm))
+    products = _Products(w, output_axes)
+    u = products.shaped(u)
+    x, scale, is_zero = _scaled(products.with_u(ops.stop_gradient(w), u))
+    length = _length(x, is_zero)
+    ratio = products.known(w, length, lambda: (u, x / length, scale))
+    return Sigma(scale, ratio, is_zero)
 
 
-def right_vector(w, u):
-    """Returns `v = W^T u / |W^T u|`, shape `(rest,)`, without a gradient."""
-    w, u = ops.stop_gradient(w), ops.stop_gradient(u)
-    return normalize(ops.matmul(u, w))
-
-
-def power_iteration(w, u, steps):
+def advance(w, u, steps, output_axes=(0,)):
     """Advances `u` by `steps` iterations.
 
-    A step that maps to zero (a zero matrix) leaves `u` as it was, so that a
+    A step that maps to zero (a zero kernel) leaves `u` as it was, so that a
     kernel which later grows from zero is still measured.
 
     Args:
-        w: Matrix, `(d_out, rest)`.
+        w: Kernel.
         u: Unit vector, `(d_out,)`.
         steps: Number of iterations, a Python int of at least 1.
+        output_axes: Of the kernel.
 
     Returns:
-        `(u, v)` of the last step; both are constants for the gradient.
+        `(u, sigma)`: the new u, and the `Sigma` u^T W v of the last step, in
+        which u and v are constants for the gradient.
     """
-    w, u = ops.stop_gradient(w), ops.stop_gradient(u)
+    products = _Products(w, output_axes)
+    constant = ops.stop_gradient(w)
+    u = products.shaped(u)
     for _ in range(steps):
-        v = right_vector(w, u)
-        next_u = normalize(ops.matmul(w, v))
-        u = ops.where(ops.any(next_u != 0), next_u, u)
-    return u, v
+        x, scale, is_zero = _scaled(products.with_u(constant, u))
+        v = x / _length(x, is_zero)
+        # Not shorter than W^T u, so that this can be squared too.
+        u = products.with_v(constant, v) / scale + is_zero * u
+        length = _length(u)  # u^T W v / scale of the u that follows.
+        u = u / length
+    ratio = products.known(w, length, lambda: (u, v, scale))
+    return products.flat(u), Sigma(scale, ratio, is_zero)
 
 
 def warm_start(w, u):
-    """Returns `u` settled on `w` from the random vector `u`, `(d_out,)`.
+    """Returns `u` settled from the random vector `u`, `(d_out,)`.
 
-    A matrix that maps it to zero leaves it as it was.
+    Args:
+        w: Matrix, `(d_out, rest)`; one that maps `u` to zero leaves it as it
+            was.
+        u: Vector, not zero.
     """
     # With entries of at most 1 nothing here needs care for overflow, and what
     # underflows is far below the largest singular value.
-    w = _scaled(ops.stop_gradient(w))
-    start = normalize(u)
+    w = _largest_1(ops.stop_gradient(w))
+    start = _largest_1(u)
+    start = start / ops.sqrt(_dot(start, start))
     if w.shape[0] <= _SQUARED_UP_TO:
         power = ops.matmul(w, ops.transpose(w))
         for _ in range(_WARM_START_SQUARINGS):
-            power = _scaled(power)
+            power = _largest_1(power)
             power = ops.matmul(power, power)
         settled = ops.matmul(power, start)
     else:
         settled = ops.fori_loop(
             0,
             2**_WARM_START_SQUARINGS,
-            lambda _, u: _scaled(ops.matmul(w, ops.matmul(u, w))),
+            lambda _, u: _largest_1(ops.matmul(w, ops.matmul(u, w))),
             start,
         )
-    return ops.where(ops.any(settled != 0), normalize(settled), start)
+    settled = _largest_1(settled)
+    length = ops.sqrt(_dot(settled, settled))
+    return ops.where(length > 0, settled / ops.maximum(length, 1.0), start)
+
+
+class _Products:
+    """Products of a kernel with vectors, each in the shape of its axes.
+
+    Einsum reads a kernel as it lies; to be a matrix it is first transposed.
+    """
+
+    def __init__(self, w, output_axes):
+        kernel = string.ascii_lowercase[: len(w.shape)]
+        outputs = "".join(kernel[axis] for axis in output_axes)
+        rest = "".join(axis for axis in kernel if axis not in outputs)
+        self._with_u = f"{kernel},{outputs}->{rest}"
+        self._with_v = f"{kernel},{rest}->{outputs}"
+        self._outer = f"{rest},{outputs}->{kernel}"
+        self._shape = tuple(w.shape[axis] for axis in output_axes)
+
+    def shaped(self, u):
+        return ops.reshape(u, self._shape) if len(self._shape) > 1 else u
+
+    def flat(self, u):
+        return ops.reshape(u, (-1,)) if len(self._shape) > 1 else u
+
+    def with_u(self, w, u):
+        return ops.einsum(self._with_u, w, u)
+
+    def with_v(self, w, v):
+        return ops.einsum(self._with_v, w, v)
+
+    def known(self, w, value, vectors):
+        """Returns `value`, which is u^T W v / scale, differentiable in W.
+
+        To multiply again would give the same value and gradient.
+
+        Args:
+            w: Kernel.
+            value: Computed without a gradient.
+            vectors: Function to `(u, v, scale)`.
+        """
+
+        @ops.custom_gradient
+        def ratio(w):
+            def gradient(*args, upstream=None):
+                # PyTorch hands on the inputs, and this by its name.
+                slope = args[0] if upstream is None else upstream
+                u, v, scale = vectors()
+                return ops.einsum(self._outer, v * (slope / scale), u)
+
+            return value, gradient
+
+        return ratio(w)
+
+
+def _dot(x, y):
+    axes = string.ascii_lowercase[: len(x.shape)]
+    return ops.einsum(f"{axes},{axes}->", x, y)
 
 
 def _scaled(x):
+    """Returns x divided by a scale, this, and whether x is zero as 1.0 or 0.0.
+
+    The scale, a sum of absolute values, is 1 for zeros. What is divided by it
+    can be squared without overflow, and keeps its digits.
+    """
+    scale = _dot(x, ops.sign(x))
+    is_zero = ops.cast(ops.equal(scale, 0.0), x.dtype)
+    scale = scale + is_zero
+    return x / scale, scale, is_zero
+
+
+def _length(x, is_zero=None):
+    """Returns |x|, and 1 if `is_zero`."""
+    square = _dot(x, x)
+    return ops.sqrt(square if is_zero is None else square + is_zero)
+
+
+def _largest_1(x):
     """Returns x divided by its largest entry; zeros stay zeros."""
     largest = ops.max(ops.abs(x))
     return x / ops.where(largest > 0, largest, ops.ones_like(largest))
-
-
-def sigma(w, u, v):
-    """Returns `u^T W v`, a scalar whose gradient in W is `u v^T` (Eq. 9-12)."""
-    return ops.sum(ops.stop_gradient(u) * ops.matmul(w, ops.stop_gradient(v)))

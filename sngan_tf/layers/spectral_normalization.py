@@ -88,7 +88,9 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         A layer with several kernels returns a list, in the order of
         `kernels`.
         """
-        norms = [self._divisor(i) for i in range(len(self._kernels))]
+        norms = [
+            self._divisor(i, kernel) for i, kernel in enumerate(self._kernels)
+        ]
         return norms[0] if len(norms) == 1 else norms
 
     def update(self):
@@ -104,8 +106,8 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
             raise ValueError(
                 f"The layer to update must be built. Received: {self.name}"
             )
-        for i in range(len(self._kernels)):
-            self._advance(i)
+        for i, kernel in enumerate(self._kernels):
+            self._sigma(i, kernel, training=True)
 
     def get_config(self):
         return {
@@ -140,27 +142,35 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         )
 
     def _matrix(self, index):
-        w = power_iteration.as_matrix(
-            ops.convert_to_tensor(self._kernels[index]),
+        kernel = ops.cast(self._kernels[index], "float32")
+        return power_iteration.as_matrix(kernel, self._output_axes[index])
+
+    def _advance(self, index, kernel):
+        """Advances `u` and returns the `Sigma` of the new one."""
+        u, sigma = power_iteration.advance(
+            kernel,
+            ops.cast(self._vectors[index], "float32"),
+            self.power_iterations,
             self._output_axes[index],
         )
-        return ops.cast(w, "float32")
+        self._vectors[index].assign(u)
+        return sigma
 
-    def _advance(self, index):
-        """Advances `u` and returns `(w, u, v)`."""
-        w, u = self._matrix(index), self._vectors[index]
-        new_u, v = power_iteration.power_iteration(
-            w, ops.convert_to_tensor(u), self.power_iterations
-        )
-        u.assign(new_u)
-        return w, new_u, v
-
-    def _divisor(self, index, training=False):
-        """Returns the estimate of sigma(W), advancing `u` in training."""
+    def _sigma(self, index, kernel, training=False):
+        kernel = ops.cast(kernel, "float32")
         if training and not power_iteration.is_paused():
-            return power_iteration.sigma(*self._advance(index))
-        w, u = self._matrix(index), ops.convert_to_tensor(self._vectors[index])
-        return power_iteration.sigma(w, u, power_iteration.right_vector(w, u))
+            return self._advance(index, kernel)
+        return power_iteration.measure(
+            kernel,
+            ops.cast(self._vectors[index], "float32"),
+            self._output_axes[index],
+        )
+
+    def _divisor(self, index, kernel, training=False):
+        return self._sigma(index, kernel, training).value
+
+    def _inverse(self, index, kernel, training=False):
+        return self._sigma(index, kernel, training).inverse
 
 
 def _check_arguments(power_iterations, norm, bound, learn_scale):

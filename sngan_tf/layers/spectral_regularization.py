@@ -63,7 +63,8 @@ class SpectralRegularization(spectral_normalization.SpectralNormalization):
         return {**config, "coefficient": self.coefficient}
 
     def _normalize(self, index, training):
+        kernel = ops.convert_to_tensor(self._kernels[index])
         if training:
-            sigma = self._divisor(index, training)
+            sigma = self._divisor(index, kernel, training)
             self.add_loss(self.coefficient / 2 * ops.square(sigma))
-        return ops.convert_to_tensor(self._kernels[index])
+        return kernel

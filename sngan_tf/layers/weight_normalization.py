@@ -27,14 +27,11 @@ class WeightNormalization(kernel_normalization.KernelNormalization):
         ValueError: On a layer without kernels or normalised already.
     """
 
-    def _divisor(self, index, training=False):
-        outputs = {
-            axis % len(self._kernels[index].shape)
-            for axis in self._output_axes[index]
-        }
-        rank = len(self._kernels[index].shape)
+    def _divisor(self, index, kernel, training=False):
+        rank = len(kernel.shape)
+        outputs = {axis % rank for axis in self._output_axes[index]}
         rest = tuple(axis for axis in range(rank) if axis not in outputs)
-        return _norm(self._kernels[index], rest)
+        return _norm(kernel, rest)
 
 
 @keras.saving.register_keras_serializable("sngan_tf")
@@ -54,8 +51,8 @@ class FrobeniusNormalization(kernel_normalization.KernelNormalization):
         ValueError: On a layer without kernels or normalised already.
     """
 
-    def _divisor(self, index, training=False):
-        return _norm(self._kernels[index], axes=None)
+    def _divisor(self, index, kernel, training=False):
+        return _norm(kernel, axes=None)
 
 
 def _norm(kernel, axes):
