@@ -12,10 +12,12 @@ otherwise.
 
 import math
 
+import numpy as np
 import tensorflow as tf
 
-_ALGORITHM = "philox"  # By default TensorFlow chooses it by device.
 _PHILOX = 1
+# Counters of seeds, far from those of rows.
+_FOLDS = np.int64(-(2**63))
 _GROUP = 4  # Numbers that Philox draws for each value of its counter.
 
 
@@ -40,9 +42,8 @@ def fold_in(seed, *keys):
     """Returns the seed, `(2,)` int64, that belongs to these integers."""
     seed = tf.stack([tf.cast(seed, tf.int64), 0])
     for key in keys:
-        seed = tf.random.experimental.stateless_fold_in(
-            seed, tf.cast(key, tf.int64), alg=_ALGORITHM
-        )
+        skipped = tf.bitwise.bitwise_xor(tf.cast(key, tf.int64), _FOLDS)
+        seed = _philox((2,), seed, skipped, tf.int64)
     return seed
 
 
@@ -52,17 +53,22 @@ def _bits(shape, seed, count, first_row):
     groups = -(-row_size // _GROUP)  # Each row begins with a group.
     if first_row is None:
         first_row = _first_row_of_replica(rows)
-    key, stream = tf.split(tf.cast(seed, tf.uint64), 2)
-    skipped = tf.reshape(tf.cast(first_row, tf.uint64) * groups, (1,))
-    bits = tf.raw_ops.StatelessRandomUniformFullIntV2(
-        shape=(rows, groups * _GROUP),
-        key=key,
-        counter=tf.concat([skipped, stream], 0),
-        alg=_PHILOX,
-        dtype=tf.int32,
-    )
+    skipped = tf.cast(first_row, tf.int64) * groups
+    bits = _philox((rows, groups * _GROUP), seed, skipped, tf.int32)
     bits = tf.reshape(bits[:, :row_size], (rows, *row_shape))
     return tf.bitwise.bitwise_and(bits, 2**count - 1)
+
+
+def _philox(shape, seed, skipped, dtype):
+    """Returns all bits of the stream of a seed, after the skipped groups."""
+    key, stream = tf.unstack(tf.cast(seed, tf.uint64))
+    return tf.raw_ops.StatelessRandomUniformFullIntV2(
+        shape=shape,
+        key=tf.stack([key]),
+        counter=tf.stack([tf.cast(skipped, tf.uint64), stream]),
+        alg=_PHILOX,
+        dtype=dtype,
+    )
 
 
 def _first_row_of_replica(rows):

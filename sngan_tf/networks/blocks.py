@@ -59,8 +59,9 @@ def generator_block(x, number, name, labels=None, num_classes=None):
     def upsample(x, which):
         return layers.UpSampling2D(2, name=f"{name}_up_{which}")(x)
 
-    shortcut = upsample(x, "shortcut")
-    shortcut = conv(number, 1, name=f"{name}_shortcut")(shortcut)
+    # A 1x1 convolution commutes with copies, and costs a quarter before them.
+    shortcut = conv(number, 1, name=f"{name}_shortcut")(x)
+    shortcut = upsample(shortcut, "shortcut")
     x = layers.ReLU(name=f"{name}_relu_1")(batch_norm(x, 1))
     x = conv(number, 3, 2**0.5, name=f"{name}_conv_1")(upsample(x, "residual"))
     x = layers.ReLU(name=f"{name}_relu_2")(batch_norm(x, 2))
@@ -91,13 +92,14 @@ def discriminator_block(x, number, down, name, method):
         method.normalize(x, f"{name}_norm_2")
     )
     x = method.wrap(conv(number, 3, 2**0.5, name=f"{name}_conv_2"))(x)
+    if down:
+        # A 1x1 convolution commutes with means, and costs a quarter of them.
+        shortcut = _mean_pool(shortcut, f"{name}_pool_shortcut")
+        x = _mean_pool(x, f"{name}_pool_residual")
     if down or channels != number:
         shortcut = method.wrap(conv(number, 1, name=f"{name}_shortcut"))(
             shortcut
         )
-    if down:
-        shortcut = _mean_pool(shortcut, f"{name}_pool_shortcut")
-        x = _mean_pool(x, f"{name}_pool_residual")
     return layers.Add(name=f"{name}_add")([shortcut, x])
 
 

@@ -11,6 +11,7 @@ from sngan_tf import data
 from sngan_tf import networks
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
+from sngan_tf.gan import adam
 from sngan_tf.gan import augmentation
 from sngan_tf.gan import methods
 from sngan_tf.gan import schedules
@@ -229,7 +230,7 @@ def _adam(config, steps_per_update):
             config.updates,
             steps_per_update,
         )
-    return keras.optimizers.Adam(
+    return adam.Adam(
         learning_rate,
         beta_1=config.optimizer.beta_1,
         beta_2=config.optimizer.beta_2,
