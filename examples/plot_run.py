@@ -28,7 +28,11 @@ def main():
     parser.add_argument("samples", type=pathlib.Path)
     parser.add_argument("updates", type=int, nargs="+")
     arguments = parser.parse_args()
-    curves(files.read_rows(arguments.run.train_log), arguments.curves)
+    curves(
+        files.read_rows(arguments.run.train_log),
+        files.read_rows(arguments.run.spectral_norms),
+        arguments.curves,
+    )
     grids = [
         panels.captioned(
             images_lib.read_png(
@@ -41,20 +45,23 @@ def main():
     images_lib.save_png(arguments.samples, panels.tile(grids, columns=3))
 
 
-def curves(rows, path):
+def curves(rows, measured, path):
+    """Draws losses, and norms where any were measured, at evaluations."""
     steps = [row["step"] for row in rows]
     figure, (losses, norms) = plt.subplots(2, figsize=(9, 8), sharex=True)
     for name in ("d_loss", "g_loss"):
         losses.plot(steps, [row[name] for row in rows], label=name)
     losses.set_ylabel("loss, mean since the last line of the log")
-    for name in rows[0]["spectral_norms"]:
-        values = [row["spectral_norms"][name] for row in rows]
-        norms.plot(steps, values, label=name, linewidth=0.8)
+    steps = [row["step"] for row in measured]
+    for name in measured[0]["spectral_norms"] if measured else ():
+        values = [row["spectral_norms"][name] for row in measured]
+        norms.plot(steps, values, ".-", label=name, linewidth=0.8)
     norms.set_ylabel("largest singular value of the kernel in effect")
     norms.set_xlabel("generator updates")
     for axes in (losses, norms):
         axes.grid(alpha=0.3)
-        axes.legend(ncols=4, fontsize=8)
+        if axes.lines:
+            axes.legend(ncols=4, fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 

@@ -15,6 +15,7 @@ import pytest
 from absl import flags
 
 from sngan_tf import command
+from sngan_tf import errors
 from sngan_tf.runs import fields
 
 OUTPUTS = ("stdout", "stderr")
@@ -185,6 +186,24 @@ def test_other_backend_is_refused(tmp_path, monkeypatch, arguments):
     message = "`KERAS_BACKEND` must be tensorflow.*Received: KERAS_BACKEND=jax$"
     assert re.search(message, error_of(process))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("given", "used"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_told_otherwise(monkeypatch, given, used):
+    """Before TensorFlow is imported, as no flag has been looked at yet."""
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", given or "")
+    if given is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    found = []
+
+    def define_flags():
+        found.append(os.environ["TF_ENABLE_ONEDNN_OPTS"])
+        raise errors.MissingExtra("stop here")
+
+    monkeypatch.setattr(command, "_define_flags", define_flags)
+    with pytest.raises(SystemExit):
+        command.run()
+    assert found == [used]
 
 
 def test_backend_is_tensorflow_whatever_keras_has_by_default(monkeypatch):

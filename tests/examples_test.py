@@ -8,6 +8,7 @@ import forked
 import numpy as np
 import pytest
 
+from sngan_tf import files
 from sngan_tf import images as images_lib
 
 pytestmark = pytest.mark.slow
@@ -85,6 +86,8 @@ def test_run_is_plotted(example, compared, tmp_path):
     pytest.importorskip("matplotlib", reason="matplotlib draws the curves")
     curves, samples = tmp_path / "curves.png", tmp_path / "samples.png"
     run = compared / "runs" / METHODS[0]
+    row = {"step": 1, "spectral_norms": {"dense": 1.0}}
+    files.append_row(run / "spectral_norms.jsonl", row)
     example("plot_run", run, curves, samples, 0, 1)
     drawn = images_lib.read_png(curves)
     assert len(np.unique(drawn.reshape(-1, drawn.shape[-1]), axis=0)) > 10

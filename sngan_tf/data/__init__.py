@@ -1,6 +1,6 @@
 """Data sets as uint8 pictures, and the tf.data pipeline that trains on them.
 
-`load` reads a data set; `training_batches` converts on the fly. Nothing here
+`load` reads a data set; `training_batches` draws from it. Nothing here
 knows a GAN, a metric or a config.
 """
 

@@ -1,9 +1,7 @@
 """The tf.data pipeline that trains on pictures."""
 
-import numpy as np
 import tensorflow as tf
 
-from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
 
 
@@ -17,17 +15,18 @@ def training_batches(
     replicas=range(1),
     num_replicas=1,
 ):
-    """Endless float32 batches in [-1, 1), functions of seed and position.
+    """Endless uint8 batches, functions of seed and position.
 
     The pictures of all updates stand in one line, in which every epoch is a
-    new permutation of all pictures. Which these are, and their noise, depends
-    on the seed and the place in that line alone, so a run goes on where it
-    stopped, and replicas share what one would have.
+    new permutation of all pictures. Which these are depends on the seed and
+    the place in that line alone, so a run goes on where it stopped, and
+    replicas share what one would have. They travel as bytes, of which the
+    step of a `GAN` makes floats.
 
     Args:
         pictures: `Pictures`, at least those of one update.
         batch_size: Pictures per discriminator update, over all replicas.
-        seed: Integer that the order and the dequantisation noise depend on.
+        seed: Integer that the order depends on.
         start: Index of the first update.
         with_labels: Whether each batch is a pair of pictures and labels.
         discriminator_steps: Discriminator updates per generator update, which
@@ -36,9 +35,9 @@ def training_batches(
         num_replicas: How many there are, a divisor of `batch_size`.
 
     Returns:
-        A `tf.data.Dataset` of `(size, height, width, channels)`, with labels
-        of pairs of these and int32 `(size,)`, where `size` is `batch_size` x
-        `discriminator_steps` / `num_replicas`.
+        A `tf.data.Dataset` of uint8 `(size, height, width, channels)`, with
+        labels of pairs of these and int32 `(size,)`, where `size` is
+        `batch_size` x `discriminator_steps` / `num_replicas`.
 
     Raises:
         UserError: If an update needs more pictures than there are.
@@ -46,7 +45,6 @@ def training_batches(
     check_enough(pictures, batch_size, discriminator_steps)
     count = len(pictures)
     per_update = batch_size * discriminator_steps
-    pictures_at = _gatherer(pictures.images)
     labels = tf.constant(pictures.labels) if with_labels else None
     seed = tf.constant(seed, tf.int64)
     share = batch_size // num_replicas
@@ -73,14 +71,7 @@ def training_batches(
             rows_of(epochs[0], places),
             rows_of(epochs[0] + 1, places),
         )
-        parts = tf.split(pictures_at(rows), discriminator_steps)
-        images = tf.concat(
-            [
-                images_lib.dequantize(part, tf.stack([seed, 0]), firsts[i])
-                for i, part in enumerate(parts)
-            ],
-            0,
-        )
+        images = _read(pictures.images, rows)
         return (images, tf.gather(labels, rows)) if with_labels else images
 
     indices = tf.data.Dataset.range(start * len(replicas), tf.int64.max)
@@ -100,15 +91,8 @@ def check_enough(pictures, batch_size, discriminator_steps):
         )
 
 
-def _gatherer(images):
-    """Returns a function of row numbers to their pictures, as a tensor."""
-    if type(images) is np.ndarray:
-        # A tensor is captured by the pipeline, an array would be copied.
-        images = tf.constant(images)
-        return lambda rows: tf.gather(images, rows)
-
-    def read(rows):
-        batch = tf.numpy_function(lambda rows: images[rows], [rows], tf.uint8)
-        return tf.ensure_shape(batch, (rows.shape[0], *images.shape[1:]))
-
-    return read
+def _read(images, rows):
+    """Returns the pictures of these rows, as a tensor."""
+    # From where they are: as a constant they would be in memory twice.
+    batch = tf.numpy_function(lambda rows: images[rows], [rows], tf.uint8)
+    return tf.ensure_shape(batch, (rows.shape[0], *images.shape[1:]))

@@ -85,8 +85,8 @@ def batch(data, image_shape, num_classes):
         num_classes: None if unconditional.
 
     Returns:
-        float32 images `(batch, *image_shape)` and int32 labels `(batch,)`,
-        None if unconditional.
+        Images `(batch, *image_shape)`, float32 in [-1, 1] or uint8, and int32
+        labels `(batch,)`, None if unconditional.
 
     Raises:
         ValueError: If they are of another kind or shape.
@@ -98,17 +98,18 @@ def batch(data, image_shape, num_classes):
             f"x={type(images).__name__}"
         )
     images = tf.convert_to_tensor(images)
-    if not images.dtype.is_floating:
+    if not (images.dtype.is_floating or images.dtype == tf.uint8):
         raise ValueError(
-            "`x` must be float images in [-1, 1], as `x / 127.5 - 1` makes of "
-            f"bytes. Received: x of dtype {images.dtype.name}"
+            "`x` must be images, float in [-1, 1] or uint8. Received: x of "
+            f"dtype {images.dtype.name}"
         )
     if not images.shape.is_compatible_with((None, *image_shape)):
         raise ValueError(
             f"`x` must be batches of the generator's shape {image_shape}. "
             f"Received: x of shape {tuple(images.shape)}"
         )
-    images = tf.cast(images, tf.float32)
+    if images.dtype.is_floating:
+        images = tf.cast(images, tf.float32)
     if not num_classes:
         return images, None
     if labels is None:
@@ -145,10 +146,10 @@ def values(images, labels, num_classes):
     It looks at them, which a training step could not afford.
     """
     largest = np.abs(images).max(initial=0)
-    if not largest <= _LARGEST:
+    if images.dtype != tf.uint8 and not largest <= _LARGEST:
         raise ValueError(
-            "`x` must be float images in [-1, 1]. Received: x from "
-            f"{np.min(images):g} to {np.max(images):g}"
+            "`x` must be images, float in [-1, 1] or uint8. Received: "
+            f"floats from {np.min(images):g} to {np.max(images):g}"
         )
     if labels is not None:
         labels = np.array(labels)

@@ -12,6 +12,8 @@ from sngan_tf.gan import checks
 def train_function(gan):
     """Returns what `fit` calls: an execution of one or more updates.
 
+    None waits for the one before, as nothing of it is read on the host.
+
     Args:
         gan: A compiled `GAN`.
     """
@@ -37,7 +39,9 @@ def train_function(gan):
                 {metric.name: metric.result() for metric in gan.metrics},
             ),
         )
-        return done, logs
+        # Where no batch was left, to ask for one ends the epoch.
+        tf.cond(done > 0, lambda: done, lambda: _asked_for(iterator, done))
+        return logs
 
     if not gan.run_eagerly:
         several = tf.function(several)
@@ -51,12 +55,14 @@ def train_function(gan):
             logs = update(_looked_at(gan, next(iterator)))
             if by_itself or gan.step.value % gan.steps_per_execution == 0:
                 return logs
-        done, later = several(iterator)
-        if done == 0 and logs is None:
-            raise StopIteration
-        return later if done else logs
+        try:
+            return several(iterator)
+        except tf.errors.OutOfRangeError:
+            if logs is None:
+                raise
+            return logs
 
-    return execution
+    return lambda iterator: _for_keras(gan, execution(iterator))
 
 
 def test_function(gan):
@@ -72,6 +78,20 @@ def test_function(gan):
         return logs
 
     return execution
+
+
+class Unread(dict):
+    """Logs of an execution that Keras keeps and hands to no callback.
+
+    Of those that are true it reads each number, for every callback.
+    """
+
+    def __bool__(self):
+        return False
+
+
+def _for_keras(gan, logs):
+    return logs if gan.logs_are_read else Unread(logs)
 
 
 def _of_batch(gan, step):
@@ -123,6 +143,12 @@ def _is_iterator(data):
     """Returns whether data are TensorFlow's, not a single batch of Keras."""
     kinds = (tf.data.Iterator, tf.distribute.DistributedIterator)
     return isinstance(data, kinds)
+
+
+def _asked_for(iterator, value):
+    """Returns the value once the iterator had another batch."""
+    with tf.control_dependencies(tf.nest.flatten(iterator.get_next())):
+        return tf.identity(value)
 
 
 def _next_as_optional(iterator):

@@ -5,6 +5,7 @@ import functools
 import keras
 import tensorflow as tf
 
+from sngan_tf import images as images_lib
 from sngan_tf import noise
 from sngan_tf.gan import checks
 from sngan_tf.gan import execution
@@ -39,8 +40,12 @@ class GAN(trainer.Trainer):
     `evaluate` and `validation_data` report the same losses on held-out images,
     of the generator that is trained, in inference mode.
 
+    `fit` takes batches of float images in [-1, 1], or of uint8 ones, which each
+    step makes floats of by `images.dequantize`. For a conditional GAN they are
+    pairs of images and integer labels.
+
     Under a `tf.distribute` strategy a batch is that of all replicas, and each
-    has its share. Latents, labels and augmentations are rows of what one
+    has its share. Latents, labels, noise and augmentations are rows of what one
     replica alone would draw; what layers draw, such as dropout, differs between
     replicas. Losses are reported as means over replicas.
 
@@ -76,8 +81,8 @@ class GAN(trainer.Trainer):
             the generator's weights, in [0, 1); 0 keeps none, as the paper.
         average_warmup: Whether the decay is at most `(1 + n) / (10 + n)` after
             n updates, so that the first images are not of the initial weights.
-        seed: Latents and augmentations are functions of this, the step and
-            the place in the batch.
+        seed: Latents, augmentations and the noise of `images.dequantize` are
+            functions of this, the step and the place in the batch.
         class_names: Name of each class, for who gets an `export`; empty if
             not known.
 
@@ -88,11 +93,11 @@ class GAN(trainer.Trainer):
 
     Raises:
         ValueError: On an argument out of range, on models that are mismatched
-            or not built, and in `fit` on images that are not float, in
-            [-1, 1] and of the generator's shape, on labels that are not
-            integers in [0, num_classes), and on batches whose static size
-            `discriminator_steps` doesn't divide. What floats are is looked at
-            in the first batch alone.
+            or not built, and in `fit` on images that are neither float in
+            [-1, 1] nor uint8, or not of the generator's shape, on labels that
+            are not integers in [0, num_classes), and on batches whose static
+            size `discriminator_steps` doesn't divide. What floats are is
+            looked at in the first batch alone.
 
     Example:
     >>> gan = GAN(*networks.build("cnn", (32, 32, 3)))
@@ -263,6 +268,7 @@ class GAN(trainer.Trainer):
         images, labels = self.batch(data)
         # Training draws by numbers that are not negative.
         draw = -1 - tf.cast(self.metrics[0].count.value, tf.int64)
+        images = self._floats(images, draw)
         count = tf.shape(images)[0]
         fakes, fake_labels = self._fakes(count, draw, training=False)
         d_losses = self._objectives.of_discriminator(
@@ -277,6 +283,7 @@ class GAN(trainer.Trainer):
         return self.report(d_losses | g_losses)
 
     def _discriminator_step(self, real_images, real_labels, draw):
+        real_images = self._floats(real_images, draw)
         count = tf.shape(real_images)[0]
         fake_images, fake_labels = self._fakes(count, draw)
         images = tf.concat(
@@ -319,6 +326,12 @@ class GAN(trainer.Trainer):
             self.generator.trainable_variables,
         )
         return parts
+
+    def _floats(self, images, draw):
+        if images.dtype != tf.uint8:
+            return images
+        seed = self._seed(draw, objectives.DEQUANTIZATION)
+        return images_lib.dequantize(images, seed)
 
     def _fakes(self, count, draw, training=True):
         return self._objectives.fakes(count, self._seeds(draw), training)

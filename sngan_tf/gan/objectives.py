@@ -18,6 +18,7 @@ from sngan_tf.layers import power_iteration
 LATENTS, AUGMENTATION, LABELS, MIX, REAL_AUGMENTATION = range(5)
 # And what layers draw, such as dropout, in each call of a network.
 _FAKES, _REAL_PASS, _FAKE_PASS, _GENERATOR_PASS, _MIX_PASS = range(5, 10)
+DEQUANTIZATION = 10  # Last, so that what the others draw stays as it is.
 
 
 class Objectives:

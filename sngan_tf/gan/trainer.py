@@ -16,6 +16,8 @@ class Trainer(keras.Model):
 
     # Whether the next batch is to be looked at.
     unseen = False
+    # Whether Keras reads the losses of each execution, for its callbacks.
+    logs_are_read = True
 
     def keep_means(self, names):
         """Makes a metric of each name, of which a step reports all."""
@@ -118,13 +120,24 @@ class Trainer(keras.Model):
         callbacks=None,
         **kwargs,
     ):
-        """Trains as Keras does, after a look at the first batch."""
+        """Trains as Keras does, after a look at the first batch.
+
+        Losses are read after each execution, which waits for it, only for
+        Keras's own progress bar and for callbacks that act at its end, unless
+        these say `reads_logs = False`; such get no logs there.
+        """
         self.unseen = True
         callbacks = [callbacks] if callbacks is not None else []
         callbacks = [*keras.tree.flatten(callbacks), checks.WholeExecutions()]
-        return super().fit(
-            x, y, batch_size, epochs, verbose, callbacks, **kwargs
+        self.logs_are_read = verbose not in (0, 2) or any(
+            map(_reads_logs, callbacks)
         )
+        try:
+            return super().fit(
+                x, y, batch_size, epochs, verbose, callbacks, **kwargs
+            )
+        finally:
+            self.logs_are_read = True
 
     def evaluate(self, *args, **kwargs):
         """Tests as Keras does, after a look at the first batch."""
@@ -141,6 +154,13 @@ class Trainer(keras.Model):
         self.unseen = True
         return super().test_on_batch(*args, **kwargs)
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """Does nothing, as all is built.
+
+        Keras would take the mean of a first batch over the replicas, which
+        several hosts can't of bytes.
+        """
+
     def make_train_function(self, force=False):
         if self.train_function is None or force:
             self.train_function = execution.train_function(self)
@@ -148,3 +168,13 @@ class Trainer(keras.Model):
     def make_test_function(self, force=False):
         if self.test_function is None or force:
             self.test_function = execution.test_function(self)
+
+
+def _reads_logs(callback):
+    """Returns whether a callback may look at the logs of an execution."""
+    acts = any(
+        getattr(getattr(callback, name), "__func__", None)
+        is not getattr(keras.callbacks.Callback, name)
+        for name in ("on_train_batch_end", "on_batch_end")
+    )
+    return acts and getattr(callback, "reads_logs", True)

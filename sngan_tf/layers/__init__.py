@@ -7,6 +7,7 @@ from sngan_tf.layers.conditional_batch_normalization import (
     ConditionalBatchNormalization,
 )
 from sngan_tf.layers.folding import fold
+from sngan_tf.layers.spectra import spectral_estimates
 from sngan_tf.layers.spectra import spectral_norms
 from sngan_tf.layers.spectral_normalization import SpectralNormalization
 from sngan_tf.layers.spectral_regularization import SpectralRegularization
@@ -21,6 +22,7 @@ __all__ = [
     "SpectralRegularization",
     "WeightNormalization",
     "fold",
+    "spectral_estimates",
     "spectral_norms",
     "wrap",
 ]

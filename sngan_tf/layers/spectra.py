@@ -1,4 +1,4 @@
-"""The exact spectral norms of the kernels that a model computes with."""
+"""The spectral norms of a model's kernels: exact in effect, and by `u`."""
 
 import numpy as np
 from keras import ops
@@ -7,6 +7,7 @@ from sngan_tf.layers import kernel_normalization
 from sngan_tf.layers import kernels as kernels_lib
 from sngan_tf.layers import naming
 from sngan_tf.layers import power_iteration
+from sngan_tf.layers import spectral_normalization
 
 
 def spectral_norms(model):
@@ -22,13 +23,52 @@ def spectral_norms(model):
         model: A built Keras model or layer.
     """
     normalized = {}
-    output_axes = {}  # Of layers whose wrapper was told them.
-    names = set()
-    norms = {}
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, kernel_normalization.KernelNormalization):
             for kernel, value in zip(layer.kernels, layer.normalized_kernels()):
                 normalized[id(kernel)] = value
+    return {
+        name: _largest_singular_value(
+            power_iteration.as_matrix(
+                ops.convert_to_tensor(normalized.get(id(kernel), kernel)), axes
+            )
+        )
+        for name, kernel, axes in _named_kernels(model)
+    }
+
+
+def spectral_estimates(model):
+    """Returns `{name: sigma(W)}` of each kernel that has a `u`.
+
+    What spectral normalization divides by and spectral regularization
+    penalises: float32 scalars, of the kernels themselves, at the cost of a
+    product of each with a vector. No variable changes, and it can be compiled.
+
+    Args:
+        model: A built Keras model or layer.
+
+    Returns:
+        Names as of `spectral_norms`; empty without such kernels.
+    """
+    estimates = {}
+    for layer in kernels_lib.sublayers(model):
+        if isinstance(layer, spectral_normalization.SpectralNormalization):
+            found = layer.spectral_norm()
+            found = found if isinstance(found, list) else [found]
+            estimates.update(zip(map(id, layer.kernels), found))
+    return {
+        name: estimates[id(kernel)]
+        for name, kernel, _ in _named_kernels(model)
+        if id(kernel) in estimates
+    }
+
+
+def _named_kernels(model):
+    """Yields the name, the variable and the output axes of each kernel."""
+    output_axes = {}  # Of layers whose wrapper was told them.
+    names = set()
+    for layer in kernels_lib.sublayers(model):
+        if isinstance(layer, kernel_normalization.KernelNormalization):
             for sublayer in kernels_lib.sublayers(layer.layer):
                 output_axes[id(sublayer)] = layer.output_axes
             continue
@@ -39,11 +79,7 @@ def spectral_norms(model):
         names.add(layer_name)
         for kernel, axes in found:
             several = f"/{kernel.name}" if len(found) > 1 else ""
-            matrix = power_iteration.as_matrix(
-                ops.convert_to_tensor(normalized.get(id(kernel), kernel)), axes
-            )
-            norms[layer_name + several] = _largest_singular_value(matrix)
-    return norms
+            yield layer_name + several, kernel, axes
 
 
 def _largest_singular_value(matrix):

@@ -61,6 +61,7 @@ def train(config, workdir):
                 field, size, strategy.num_replicas_in_sync
             )
     build.set_up(config)
+    _LOGGER.info("oneDNN: %s", build.onednn())
 
     # Load the pictures.
     pictures = build.pictures(config)
@@ -122,7 +123,15 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
     # Train.
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(interrupts_lib.Interrupts())
-        kept = [callbacks.StopOnNonFinite()]
+        stop = callbacks.StopOnNonFinite(
+            (
+                config.log_every,
+                config.sample_every,
+                config.checkpoint_every,
+                config.evaluate_every,
+            )
+        )
+        kept = [stop]
         if is_chief:
             workdir.forget_after(start)
             records = records_lib.Records(
@@ -131,7 +140,14 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
             records.evaluate_missing(start)
             kept += records.callbacks(save)
             stack.callback(records.close)
-        kept.append(interrupts_lib.StopOnSignal(interrupts, save, gather))
+
+        def save_checked(step):
+            stop.check(step)
+            save(step)
+
+        kept.append(
+            interrupts_lib.StopOnSignal(interrupts, save_checked, gather)
+        )
         if start < config.updates:
             _LOGGER.info("Training from update %d to %d", start, config.updates)
             _fit(

@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import logging
+import os
 
 import keras
 import tensorflow as tf
@@ -63,6 +64,15 @@ def set_up(config):
     # TensorFlow's remapper stumbles over the gradients of leaky ReLU, prints
     # an error for each traced graph and gives up; without it nothing is lost.
     tf.config.optimizer.set_experimental_options({"remapping": False})
+
+
+def onednn():
+    """Returns whether TensorFlow computes by oneDNN on CPUs, in words."""
+    value = os.environ.get("TF_ENABLE_ONEDNN_OPTS")
+    if value is None:
+        return "as TensorFlow decides (TF_ENABLE_ONEDNN_OPTS is not set)"
+    state = "off" if value.lower() in ("0", "false") else "on"
+    return f"{state} (TF_ENABLE_ONEDNN_OPTS={value})"
 
 
 def pictures(config):

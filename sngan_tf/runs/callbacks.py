@@ -17,7 +17,13 @@ from sngan_tf.gan import sampler as sampler_lib
 
 
 class StepCallback(keras.callbacks.Callback):
-    """Knows the step without asking the device for it each time."""
+    """Knows the step without asking the device for it each time.
+
+    For it no loss is read after an update, which would wait for that. What
+    one reads itself, by `losses`, are means.
+    """
+
+    reads_logs = False
 
     def on_train_begin(self, logs=None):
         self.step = int(ops.convert_to_numpy(self.model.step))
@@ -32,16 +38,50 @@ class StepCallback(keras.callbacks.Callback):
         self.step = self._origin + batch + 1
 
 
+def losses(model):
+    """Returns `{name: value}`, the means so far; waits for all updates."""
+    results = model.get_metrics_result()
+    values = ops.convert_to_numpy(ops.stack([*results.values()]))
+    return dict(zip(results, values.tolist()))
+
+
 class StopOnNonFinite(StepCallback):
-    """Stops at the first loss that is not finite, with a UserError."""
+    """Stops with a UserError where a mean loss is not finite.
+
+    It looks every so many updates and at the end of each epoch; a loss that
+    was not finite before stays in the mean. Other callbacks that reset the
+    means, or keep what was reached, come after it.
+
+    Args:
+        every: Updates between two looks, or several such numbers, of which
+            any makes it look; 0 never does.
+    """
+
+    def __init__(self, every=100):
+        super().__init__()
+        self.every = [*filter(None, keras.tree.flatten(every))]
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch)
-        for name, value in logs.items():
+        if any(self.step % every == 0 for every in self.every):
+            self.check(self.step)
+
+    def on_epoch_end(self, epoch, logs=None):
+        # The next epoch resets the means, and a validation has already.
+        names = {metric.name for metric in self.model.metrics}
+        means = {name: logs[name] for name in names & {*(logs or {})}}
+        self._check(means, self.step)
+
+    def check(self, step):
+        """Raises the UserError if a mean after `step` updates is not finite."""
+        self._check(losses(self.model), step)
+
+    def _check(self, means, step):
+        for name, value in means.items():
             if not math.isfinite(value):
                 raise UserError(
-                    f"{name} is {float(value)} at update {self.step}; the last "
-                    "checkpoint is kept"
+                    f"{name} is {value} at update {step}; the last checkpoint "
+                    "is kept"
                 )
 
 
@@ -167,7 +207,7 @@ class Scores(Every):
 class TrainingLog(StepCallback):
     """Hands mean losses and speed to a function every so many updates.
 
-    The means go on from those of a restored model.
+    The means go on from those of a restored model. They are read then alone.
 
     Args:
         every: Updates between two calls.
@@ -203,17 +243,19 @@ class TrainingLog(StepCallback):
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch)
         if self._since is None:
-            # The first update traces the graph; speed counts from here.
+            # The first update traces the graph; speed counts from its end.
+            losses(self.model)
             self._since = (self.step, time.monotonic())
         if self.step % self.every:
             return
+        means = losses(self.model)
         step, began = self._since
         seconds = time.monotonic() - began
         steps_per_second = (self.step - step) / seconds if seconds > 0 else 0.0
         self.function(
             {
                 "step": self.step,
-                **{name: float(value) for name, value in logs.items()},
+                **means,
                 "images_per_second": steps_per_second * self.images_per_update,
                 "steps_per_second": steps_per_second,
             }
@@ -225,6 +267,8 @@ class TrainingLog(StepCallback):
 class ProgressBar(StepCallback):
     """Shows losses, images per second, updates per second and time left.
 
+    The losses are those of the first update, then those of `show`.
+
     Args:
         updates: Updates of the whole run.
         images_per_update: Real images that one generator update goes with.
@@ -235,6 +279,7 @@ class ProgressBar(StepCallback):
         self.updates = updates
         self.images_per_update = images_per_update
         self._bar = None
+        self._losses = {}
 
     def on_train_begin(self, logs=None):
         super().on_train_begin()
@@ -244,14 +289,19 @@ class ProgressBar(StepCallback):
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch)
+        if not self._losses:
+            self.show(losses(self.model))
         rate = self._bar.format_dict["rate"] or 0.0
-        losses = {name: f"{float(value):.3f}" for name, value in logs.items()}
         self._bar.set_postfix(
-            **losses,
+            **self._losses,
             images_per_s=f"{rate * self.images_per_update:.0f}",
             refresh=False,
         )
         self._bar.update(self.step - self._bar.n)
+
+    def show(self, means):
+        """Shows these losses, `{name: value}`, from now on."""
+        self._losses = {name: f"{value:.3f}" for name, value in means.items()}
 
     def on_train_end(self, logs=None):
         self.close()

@@ -45,12 +45,7 @@ class Checkpoints:
             UserError: If a weight is not finite, or the disk refuses; what was
                 saved before is kept.
         """
-        for weight in self._gan.weights:
-            if not np.all(np.isfinite(ops.convert_to_numpy(weight))):
-                raise UserError(
-                    f"{weight.path} is not finite after update {step}; the "
-                    "last checkpoint is kept"
-                )
+        check_finite(self._gan, step)
         unfinished = self._directory / _UNFINISHED
         try:
             _write(self._checkpoint, unfinished, self._directory, step)
@@ -112,6 +107,16 @@ class Checkpoints:
             if path not in kept:
                 for file in _files_of(path):
                     file.unlink()
+
+
+def check_finite(gan, step):
+    """Raises a UserError if a weight after `step` updates is not finite."""
+    for weight in gan.weights:
+        if not np.all(np.isfinite(ops.convert_to_numpy(weight))):
+            raise UserError(
+                f"{weight.path} is not finite after update {step}; the last "
+                "checkpoint is kept"
+            )
 
 
 def latest_step(directory):

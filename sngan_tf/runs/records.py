@@ -7,6 +7,7 @@ from sngan_tf import files
 from sngan_tf import images as images_lib
 from sngan_tf.errors import Interrupted
 from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.layers import spectral_estimates
 from sngan_tf.layers import spectral_norms
 from sngan_tf.metrics import scorer as scorer_lib
 from sngan_tf.runs import callbacks
@@ -34,6 +35,10 @@ class Records:
         self._workdir = workdir
         self._gan = gan
         self._writer = tf.summary.create_file_writer(str(workdir.tensorboard))
+        # Of the networks' many small operations one graph.
+        self._estimates = tf.function(
+            lambda: spectral_estimates(gan.discriminator), autograph=False
+        )
         self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)
         self._bar = callbacks.ProgressBar(
             config.updates, self._images_per_update
@@ -72,24 +77,46 @@ class Records:
             self._show,
         )
         return [
-            self._bar,
             callbacks.TrainingLog(
                 config.log_every, self._images_per_update, self.log
             ),
+            self._bar,
             grid,
+            callbacks.Every(config.evaluate_every, self.measure),
             callbacks.Every(config.checkpoint_every, save),
             *([self.scores] if self.scores else []),
         ]
 
     def log(self, row):
-        """Writes a row of `TrainingLog`, with the kernels' spectral norms."""
-        norms = spectral_norms(self._gan.discriminator)
+        """Writes and shows a row of `TrainingLog`, with sigma of each `u`."""
+        self._bar.show({m.name: row[m.name] for m in self._gan.metrics})
+        estimates = {
+            name: float(value) for name, value in self._estimates().items()
+        }
         files.append_row(
-            self._workdir.train_log, {**row, "spectral_norms": norms}
+            self._workdir.train_log, {**row, "spectral_norms": estimates}
         )
         with self._writer.as_default(step=row["step"]):
             for name, value in row.items():
                 tf.summary.scalar(name, value)
+            for name, value in estimates.items():
+                tf.summary.scalar(f"sigma/{name}", value)
+
+    def measure(self, step):
+        """Writes the exact spectral norms of the kernels in effect.
+
+        Before scores are made: neither are of weights that are not finite.
+
+        Raises:
+            UserError: On such a weight.
+        """
+        checkpoint.check_finite(self._gan, step)
+        norms = spectral_norms(self._gan.discriminator)
+        files.append_row(
+            self._workdir.spectral_norms,
+            {"step": step, "spectral_norms": norms},
+        )
+        with self._writer.as_default(step=step):
             for name, value in norms.items():
                 tf.summary.scalar(f"spectral_norm/{name}", value)
 

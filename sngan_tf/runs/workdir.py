@@ -40,6 +40,7 @@ class Workdir:
         self.best_scores = self.best / "scores.jsonl"
         self.tensorboard = self.path / "tensorboard"
         self.train_log = self.path / "train.jsonl"
+        self.spectral_norms = self.path / "spectral_norms.jsonl"
         self.scores = self.path / "scores.jsonl"
         self.samples = self.path / "samples"
         self.generator = self.path / "export" / "generator"
@@ -189,10 +190,11 @@ class Workdir:
 
     def forget_after(self, step):
         """Drops the log lines of updates that a resumed run does again."""
-        if self.train_log.exists():
-            rows = files.read_rows(self.train_log)
-            kept = [row for row in rows if row["step"] <= step]
-            files.write_rows(self.train_log, kept)
+        for path in (self.train_log, self.spectral_norms):
+            if path.exists():
+                rows = files.read_rows(path)
+                kept = [row for row in rows if row["step"] <= step]
+                files.write_rows(path, kept)
 
 
 def _plain(config):

@@ -64,7 +64,7 @@ def lowered(network, method, whole=False, build=networks.build):
 
 
 def hlo_of(gan):
-    data = tf.zeros((BATCH, *gan.generator.output_shape[1:]))
+    data = tf.zeros((BATCH, *gan.generator.output_shape[1:]), tf.uint8)
     if gan.num_classes:
         data = data, tf.constant([0, 1])
     step = tf.function(gan.train_step, jit_compile=True, autograph=False)

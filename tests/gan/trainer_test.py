@@ -7,7 +7,9 @@ import tensorflow as tf
 from keras import layers
 
 import sngan_tf.gan
+from sngan_tf import images as images_lib
 from sngan_tf.gan import GAN
+from sngan_tf.gan import objectives
 from sngan_tf.layers import SpectralNormalization
 
 SHAPE, LATENTS, CLASSES = (4, 4, 1), 3, 5
@@ -248,6 +250,38 @@ def test_no_batch_is_lost_to_a_look(per_execution):
     assert int(gan.step.value) == 6
 
 
+class Looks(keras.callbacks.Callback):
+    """Keeps the logs of each execution."""
+
+    def __init__(self, reads_logs):
+        super().__init__()
+        self.reads_logs, self.logs = reads_logs, []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.logs.append(logs)
+
+
+@pytest.mark.parametrize("reads_logs", [True, False])
+def test_logs_are_read_for_callbacks_that_look_at_them(reads_logs):
+    gan = build(compiled={"run_eagerly": True})
+    callback = Looks(reads_logs)
+    history = gan.fit(
+        real_images(8), batch_size=4, verbose=0, callbacks=callback
+    ).history
+    names = {"d_loss", "g_loss", "d_penalty"}
+    assert history.keys() == names
+    assert np.isfinite([*history.values()]).all()
+    for logs in callback.logs:
+        assert {*logs} == (names if reads_logs else set())
+    assert len(callback.logs) == 2
+    given = []
+    other = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: given.append({**logs})
+    )
+    gan.fit(real_images(4), verbose=0, callbacks=[Looks(False), other])
+    assert {type(loss) for loss in given[0].values()} == {float}
+
+
 def test_arguments_of_fit_stand_as_keras_has_them():
     gan = build(compiled={"run_eagerly": True})
     history = gan.fit(real_images(8), None, 4, 2, 0)
@@ -320,16 +354,16 @@ def in_test_of_batch(gan, x, y=None):
     ("images", "message"),
     [
         (
-            (real_images(4) * 127 + 128).astype("uint8"),
-            r"`x` must be float images in \[-1, 1\].* x of dtype uint8",
+            (real_images(4) * 127 + 128).astype("int32"),
+            r"float in \[-1, 1\] or uint8. Received: x of dtype int32",
         ),
         (
             real_images(4) * 127.5 + 127.5,
-            r"`x` must be float images in \[-1, 1\]. Received: x from .* to 2",
+            r"float in \[-1, 1\] or uint8. Received: floats from .* to 2",
         ),
         (
             np.full((4, *SHAPE), np.nan, "float32"),
-            r"`x` must be float images in \[-1, 1\]. Received: x from nan",
+            r"float in \[-1, 1\] or uint8. Received: floats from nan",
         ),
         (
             real_images(4, (8, 8, 1)),
@@ -337,7 +371,7 @@ def in_test_of_batch(gan, x, y=None):
             r"\((4|None), 8, 8, 1\)",
         ),
     ],
-    ids=["uint8", "range", "nan", "size"],
+    ids=["int32", "range", "nan", "size"],
 )
 def test_images_that_are_none_are_refused(feed, images, message):
     gan = build()
@@ -375,6 +409,45 @@ def test_other_floats_and_labels_train_as_float32_and_int32():
         states.append(state(gan))
     assert_equal(states[0], states[1])
     assert_equal(states[0], states[2])
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_bytes_train_as_the_floats_of_the_authors(steps):
+    """Each update of the discriminator adds noise of its own."""
+    images = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), "uint8")
+    gans, seen = [], []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        gan = build(
+            compiled={"run_eagerly": True},
+            discriminator_steps=steps,
+            augmentation=lambda images, seed: seen.append(images) or images,
+        )
+        gans.append(gan)
+    seen.clear()
+    gans[0].train_step(images)
+    # Of every update the real images come first; the last are the generator's.
+    floats = np.concatenate(seen[: 2 * steps : 2])
+    noise = floats.astype("float64") * 128 + 128 - images
+    assert noise.min() >= 0
+    assert noise.max() < 1
+    assert len(np.unique(noise)) == noise.size
+    gans[1].train_step(floats)
+    assert_equal(state(gans[0]), state(gans[1]))
+    seen.clear()
+    gans[0].train_step(images)
+    assert not np.isclose(np.concatenate(seen[: 2 * steps : 2]), floats).any()
+
+
+def test_bytes_are_tested_as_floats():
+    images = np.random.default_rng(0).integers(0, 256, (4, *SHAPE), "uint8")
+    gan = build(compiled={"run_eagerly": True})
+    losses = []
+    seed = gan._seed(-1, objectives.DEQUANTIZATION)
+    for batch in (images, images_lib.dequantize(images, seed)):
+        gan.reset_metrics()
+        losses.append(gan.test_on_batch(batch))
+    assert losses[0] == losses[1]
 
 
 def test_labels_without_use_are_left_out():

@@ -5,7 +5,9 @@ from keras import layers
 
 from sngan_tf.layers import FrobeniusNormalization
 from sngan_tf.layers import SpectralNormalization
+from sngan_tf.layers import SpectralRegularization
 from sngan_tf.layers import WeightNormalization
+from sngan_tf.layers import spectral_estimates
 from sngan_tf.layers import spectral_norms
 
 # Subscripts of a kernel, rows first.
@@ -160,3 +162,44 @@ def test_kernels_of_one_name_are_numbered():
     assert norms["cell/kernel"] == 0.0
     assert norms["cell_1/kernel"] == pytest.approx(48**0.5)
     assert norms["a_2"] == pytest.approx(norm(inner.layers[0].kernel, "io->oi"))
+
+
+def test_estimates_are_of_the_kernels_that_have_a_vector():
+    """Of W itself, by the names of the exact norms, changing nothing."""
+    sn = SpectralNormalization(layers.Dense(4, name="a"), bound=2.0)
+    separable = SpectralNormalization(
+        layers.SeparableConv2D(3, 2, name="sep"), learn_scale=True
+    )
+    regularized = SpectralRegularization(layers.Dense(2, name="a"))
+    model = keras.Sequential(
+        [
+            layers.Input((5, 5, 2)),
+            separable,
+            layers.Dense(3, name="a"),
+            WeightNormalization(layers.Dense(3, name="weight")),
+            sn,
+            keras.Sequential([regularized]),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    for variable in model.trainable_variables:
+        variable.assign(variable + rng.uniform(0.1, 0.4, variable.shape))
+    for layer in (separable, sn, regularized):
+        layer.settle()
+    before = model.get_weights()
+    depthwise, pointwise = separable.kernels
+    expected = {
+        "sep/depthwise_kernel": norm(depthwise, "hwim->imhw"),
+        "sep/pointwise_kernel": norm(pointwise, "hwio->ohwi"),
+        "a_1": norm(sn.layer.kernel, "io->oi"),
+        "a_2": norm(regularized.layer.kernel, "io->oi"),
+    }
+    estimates = spectral_estimates(model)
+    assert list(estimates) == list(expected)
+    assert {k: float(v) for k, v in estimates.items()} == pytest.approx(
+        expected, rel=1e-3
+    )
+    assert estimates.keys() <= spectral_norms(model).keys()
+    for one, other in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert spectral_estimates(model.layers[1]) == {}

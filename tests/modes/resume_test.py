@@ -173,7 +173,8 @@ def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
     for part in ("/u_0/", "average_generator", "_optimizer/_variables"):
         assert any(part in name for name in expected), part
     kept = whole.best_scores.relative_to(whole.path)
-    for name in ("train.jsonl", "scores.jsonl", kept):
+    norms = "spectral_norms.jsonl"
+    for name in ("train.jsonl", norms, "scores.jsonl", kept):
         assert rows_of(whole.path / name) == rows_of(torn.path / name), SEED
     # What was not moved is deleted in time.
     assert [*torn.path.rglob(".*")] == [torn.path / ".lock"]

@@ -8,6 +8,7 @@ import tensorflow as tf
 from sngan_tf import files
 from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
+from sngan_tf.layers import spectral_estimates
 from sngan_tf.layers import spectral_norms
 from sngan_tf.modes import evaluate
 from sngan_tf.modes.train import train
@@ -22,7 +23,11 @@ def workdir(tmp_path):
     return workdir_lib.Workdir(tmp_path / "run")
 
 
-def test_writes_what_the_contract_names(tiny_config, workdir):
+def test_writes_what_the_contract_names(
+    tiny_config, workdir, caplog, monkeypatch
+):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    caplog.set_level("INFO", "sngan_tf")
     tiny_config.evaluate_every = 4
     gan = train(tiny_config, workdir)
     assert int(gan.step.numpy()) == 4
@@ -39,8 +44,15 @@ def test_writes_what_the_contract_names(tiny_config, workdir):
             8 * row["steps_per_second"]
         )
     assert rows[-1]["spectral_norms"] == pytest.approx(
+        spectral_estimates(gan.discriminator)
+    )
+    # The exact ones at the evaluation.
+    (exact,) = files.read_rows(workdir.spectral_norms)
+    assert exact["step"] == 4
+    assert exact["spectral_norms"] == pytest.approx(
         spectral_norms(gan.discriminator)
     )
+    assert "oneDNN: off (TF_ENABLE_ONEDNN_OPTS=0)" in caplog.messages
 
     grids = sorted(path.name for path in workdir.samples.iterdir())
     steps = [f"step_{step:08d}.png" for step in (0, 2, 4)]
@@ -75,9 +87,14 @@ def test_writes_what_the_contract_names(tiny_config, workdir):
 
 
 @pytest.mark.slow
-def test_tensorboard_holds_losses_norms_and_pictures(tiny_config, workdir):
+def test_tensorboard_holds_losses_norms_and_pictures(
+    tiny_config, workdir, monkeypatch
+):
     from tensorboard.backend.event_processing import event_accumulator
 
+    # Without labels there are no scores, but the exact norms.
+    monkeypatch.setattr(scoring, "scorer", lambda *args: None)
+    tiny_config.evaluate_every = 4
     train(tiny_config, workdir)
     events = event_accumulator.EventAccumulator(
         str(workdir.tensorboard), {"tensors": 0}
@@ -85,8 +102,14 @@ def test_tensorboard_holds_losses_norms_and_pictures(tiny_config, workdir):
     events.Reload()
     tags = set(events.Tags()["tensors"])
     assert {"d_loss", "g_loss", "samples", "images_per_second"} <= tags
-    assert {"spectral_norm/conv_1", "spectral_norm/dense"} <= tags
-    assert [event.step for event in events.Tensors("d_loss")] == [2, 4]
+    for name, steps in (
+        ("d_loss", [2, 4]),
+        ("sigma/conv_1", [2, 4]),
+        ("sigma/dense", [2, 4]),
+        ("spectral_norm/conv_1", [4]),
+        ("spectral_norm/dense", [4]),
+    ):
+        assert [event.step for event in events.Tensors(name)] == steps
 
 
 @pytest.mark.slow

@@ -266,3 +266,18 @@ def test_pictures_are_treated_as_the_config_says(tiny_config, tmp_path):
         np.testing.assert_array_equal(held_out.images[:, 4, 4, 0], [20, level])
     tiny_config.evaluation.reference = "digits"
     assert len(scoring._held_out(tiny_config, pictures)) == 1797
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "as TensorFlow decides (TF_ENABLE_ONEDNN_OPTS is not set)"),
+        ("1", "on (TF_ENABLE_ONEDNN_OPTS=1)"),
+        ("False", "off (TF_ENABLE_ONEDNN_OPTS=False)"),
+    ],
+)
+def test_what_is_said_of_onednn(monkeypatch, value, said):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", value or "")
+    if value is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    assert build.onednn() == said

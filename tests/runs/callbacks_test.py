@@ -28,6 +28,10 @@ class Counter(keras.Model):
         self.g_loss = keras.metrics.Mean(name="g_loss")
         self.built = True
 
+    @property
+    def metrics(self):
+        return [self.d_loss, self.g_loss]
+
     def train_step(self, data):
         loss = self.losses_by_step[self.step.value]
         self.step.assign_add(1)
@@ -86,21 +90,40 @@ def test_every_calls_at_multiples_and_at_the_end(
     ("value", "name"),
     [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")],
 )
-def test_loss_that_is_not_finite_stops_before_anything_is_kept(value, name):
+@pytest.mark.parametrize("every", [2, (0, 4), (5, 2)])
+def test_loss_that_is_not_finite_stops_before_anything_is_kept(
+    value, name, every
+):
+    """Wherever it was since the last look."""
+    for losses in ([1, 2, value, 4, 5, 6], [1, 2, 3, value, 5, 6]):
+        steps = []
+        with pytest.raises(UserError, match=f"^g_loss is {name} at update 4;"):
+            fit(
+                6,
+                callbacks.StopOnNonFinite(every),
+                callbacks.TrainingLog(2, 8, lambda row: None),
+                callbacks.Every(2, steps.append),
+                losses=losses,
+            )
+        assert steps == [2]
+
+
+@pytest.mark.parametrize("every", [0, 100, (4, 5)])
+def test_loss_that_is_not_finite_is_found_at_the_end(every):
     steps = []
-    with pytest.raises(UserError, match=f"^g_loss is {name} at update 4;"):
+    with pytest.raises(UserError, match="^g_loss is nan at update 3;"):
         fit(
-            6,
-            callbacks.StopOnNonFinite(),
-            callbacks.Every(2, steps.append),
-            losses=[1, 2, 3, value, 5, 6],
+            3,
+            callbacks.StopOnNonFinite(every),
+            callbacks.Every(9, steps.append),
+            losses=[math.nan, 2, 3],
         )
-    assert steps == [2]
+    assert steps == []
 
 
 def test_finite_losses_go_on():
     steps = []
-    stop = callbacks.StopOnNonFinite()
+    stop = callbacks.StopOnNonFinite(1)
     fit(3, stop, callbacks.Every(3, steps.append), losses=[1e30, 0, -1e30])
     assert steps == [3]
 

@@ -209,6 +209,19 @@ def test_stopped_run_goes_on_to_the_same_weights(
 
 
 @pytest.mark.slow
+def test_signal_saves_nothing_after_a_loss_that_is_not_finite(
+    config, run, monkeypatch
+):
+    config.optimizer.learning_rate = 3e38
+    config.checkpoint_every = 0
+    config.log_every = config.updates = 50
+    at_update(monkeypatch, 4, functools.partial(send, signal.SIGTERM))
+    with pytest.raises(UserError, match=r"^[dg]_loss is \S+ at update 4;"):
+        train_lib.train(config, run)
+    assert not run.has_checkpoint()
+
+
+@pytest.mark.slow
 def test_second_signal_stops_a_run_at_once(config, run, monkeypatch):
     def send_two():
         send(signal.SIGTERM)

@@ -1,10 +1,18 @@
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from keras import layers
+from tensorflow.python.framework import ops as tf_ops
 
 from sngan_tf import files
 from sngan_tf import images as images_lib
+from sngan_tf.errors import UserError
+from sngan_tf.gan import GAN
 from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.layers import SpectralNormalization
 from sngan_tf.runs import build
+from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import interrupts as interrupts_lib
 from sngan_tf.runs import records as records_lib
@@ -104,6 +112,32 @@ def test_killed_evaluation_is_made_again(evaluate, run, monkeypatch, count):
     assert steps == [3, 3, 6, 6, 9, 9]
 
 
+def test_weights_that_are_not_finite_are_neither_measured_nor_scored(
+    tiny_config, run
+):
+    tiny_config.data.channels = 1
+    tiny_config.evaluate_every = 2
+    gan = build.gan(tiny_config)
+    run.prepare(tiny_config)
+    with interrupts_lib.Interrupts() as interrupts:
+        records = records_lib.Records(
+            tiny_config, run, gan, Scorer(1.0), interrupts
+        )
+    functions = [
+        callback.function
+        for callback in records.callbacks(print)
+        if isinstance(callback, callbacks.Every)
+    ]
+    assert functions.index(records.measure) < functions.index(
+        records.scores.score
+    )
+    bias = gan.generator.layers[-1].bias
+    bias.assign(np.full(bias.shape, np.nan))
+    with pytest.raises(UserError, match=f"^{bias.path} is not finite after"):
+        records.measure(2)
+    assert not run.spectral_norms.exists()
+
+
 def test_grids_of_other_counts_make_one_evolution(tiny_config, run):
     tiny_config.data.channels = 1
     gan = build.gan(tiny_config)
@@ -120,3 +154,96 @@ def test_grids_of_other_counts_make_one_evolution(tiny_config, run):
     evolution = images_lib.read_png(run.samples / "evolution.png")
     assert evolution.shape[1] == min(widths) < max(widths)
     assert {2, 4} <= {*np.unique(evolution)}
+
+
+# What the host reads of a device, for which it waits.
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Returns a list that grows with every tensor that is read."""
+    read = []
+
+    def count(owner, name):
+        function = getattr(owner, name)
+
+        def counted(x, *args, **kwargs):
+            if isinstance(x, tf_ops.EagerTensor):
+                read.append(x)
+            return function(x, *args, **kwargs)
+
+        monkeypatch.setattr(owner, name, counted)
+
+    # By these go bool, int, float, format and numpy; NumPy's own by a buffer.
+    count(tf_ops.EagerTensor.__base__, "_numpy")
+    count(np, "array")
+    count(np, "asarray")
+    return read
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [float, bool, lambda x: x.numpy(), lambda x: np.array(x), "{:.3f}".format],
+    ids=["float", "bool", "numpy", "array", "format"],
+)
+def test_reading_is_seen(reads, convert):
+    convert(tf.constant(1.0))
+    keras.ops.convert_to_numpy(tf.constant(1.0))
+    assert len(reads) == 2
+
+
+class Mark(callbacks.StepCallback):
+    """Notes how much has been read before each execution."""
+
+    def __init__(self, reads):
+        super().__init__()
+        self.reads, self.counts = reads, []
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self.counts.append(len(self.reads))
+
+
+def gan_of_two_kernels():
+    latents, images = keras.Input((2,)), keras.Input((2, 2, 1))
+    x = layers.Reshape((2, 2, 1))(layers.Dense(4)(latents))
+    y = layers.Flatten()(images)
+    for units in (2, 1):
+        y = SpectralNormalization(layers.Dense(units))(y)
+    return GAN(keras.Model(latents, x), keras.Model(images, y))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("per_execution", [1, 2])
+def test_nothing_is_read_between_the_steps_of_the_log(
+    tiny_config, run, reads, per_execution
+):
+    tiny_config.updates = 9 * per_execution
+    tiny_config.log_every = 3 * per_execution
+    tiny_config.sample_every = tiny_config.checkpoint_every = 0
+    gan = gan_of_two_kernels()
+    gan.compile("sgd", "sgd", steps_per_execution=per_execution)
+    run.prepare(tiny_config)
+    images = tf.zeros((8, 2, 2, 1), tf.uint8)
+    with interrupts_lib.Interrupts() as interrupts:
+        records = records_lib.Records(tiny_config, run, gan, None, interrupts)
+        mark = Mark(reads)
+        gan.fit(
+            tf.data.Dataset.from_tensors(images).repeat(),
+            steps_per_epoch=tiny_config.updates,
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                callbacks.StopOnNonFinite((tiny_config.log_every, 0)),
+                *records.callbacks(None),
+                interrupts_lib.StopOnSignal(interrupts, None),
+                mark,
+            ],
+        )
+    # Losses to check and to write, and sigma of two kernels; for each number
+    # TensorFlow asks whether TensorBoard is written, which the host knows.
+    logged = 1 + 1 + 2 + len(["step", *gan.metrics, "images", "steps"]) + 2
+    _, *later = np.diff([*mark.counts])
+    assert later == [0, logged, 0, 0, logged, 0, 0]
+    assert [row["step"] for row in files.read_rows(run.train_log)] == [
+        i * tiny_config.log_every for i in (1, 2, 3)
+    ]

@@ -212,12 +212,15 @@ def test_half_written_row_spoils_no_later_one(tmp_path):
 def test_rows_after_a_step_are_forgotten(tmp_path):
     run = workdir_lib.Workdir(tmp_path)
     run.forget_after(0)
-    assert not run.train_log.exists()
+    assert not [*tmp_path.iterdir()]
     rows = [{"step": step} for step in (10, 20, 30)]
-    run.train_log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    logs = {run.train_log, run.spectral_norms}
+    for path in logs:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     run.forget_after(20)
-    assert files.read_rows(run.train_log) == rows[:2]
-    assert list(tmp_path.iterdir()) == [run.train_log]
+    for path in logs:
+        assert files.read_rows(path) == rows[:2]
+    assert {*tmp_path.iterdir()} == logs
 
 
 def test_failed_write_leaves_the_old_text(tmp_path, monkeypatch):
