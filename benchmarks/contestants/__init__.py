@@ -93,7 +93,7 @@ class Contestant:
     """One that takes part.
 
     Attributes:
-        module: Of this package.
+        module: That has its `build`.
         text: What it is, for the table.
         options: Of the module's `build`.
         cells: Where it takes part.
@@ -132,15 +132,20 @@ _LAST = {"memory_format": "channels_last"}
 OURS = "ours"
 PRODUCT = "matrix_product"
 CONTESTANTS = {
-    OURS: Contestant("tensorflow_", "`GAN`, spectral_norm"),
+    OURS: Contestant("contestants.tensorflow_", "`GAN`, spectral_norm"),
     PRODUCT: Contestant(
-        "product", "two float32 matrices of 3,000 x 3,000", same_step=False
+        "contestants.product",
+        "two float32 matrices of 3,000 x 3,000",
+        same_step=False,
     ),
     "none": Contestant(
-        "tensorflow_", "`GAN`, no normalization", {"method": "none"}, _PAPER
+        "contestants.tensorflow_",
+        "`GAN`, no normalization",
+        {"method": "none"},
+        _PAPER,
     ),
     "keras": Contestant(
-        "tensorflow_",
+        "contestants.tensorflow_",
         "`GAN` with `keras.layers.SpectralNormalization`, which assigns each "
         "kernel in the discriminator update and computes the same in the "
         "generator's",
@@ -148,35 +153,37 @@ CONTESTANTS = {
         _PAPER,
     ),
     "torch": Contestant(
-        "torch_",
+        "contestants.torch_",
         "PyTorch, `parametrizations.spectral_norm`, all else by default",
         {"memory_format": "contiguous_format", "adam": "default"},
     ),
     "torch_fused": Contestant(
-        "torch_",
+        "contestants.torch_",
         "PyTorch, Adam with `fused=True`",
         {"memory_format": "contiguous_format"},
     ),
     "torch_channels_last": Contestant(
-        "torch_", "PyTorch, channels_last, Adam with `fused=True`", _LAST
+        "contestants.torch_",
+        "PyTorch, channels_last, Adam with `fused=True`",
+        _LAST,
     ),
     "torch_foreach": Contestant(
-        "torch_",
+        "contestants.torch_",
         "PyTorch, channels_last, Adam with `foreach=True`",
         {**_LAST, "adam": "foreach"},
     ),
     "torch_compile": Contestant(
-        "torch_",
+        "contestants.torch_",
         "PyTorch, both networks under `torch.compile`, fused Adam",
         {"memory_format": "contiguous_format", "compiled": True},
     ),
     "torch_compile_channels_last": Contestant(
-        "torch_",
+        "contestants.torch_",
         "PyTorch, channels_last and `torch.compile`, fused Adam",
         {**_LAST, "compiled": True},
     ),
     "torch_fidelity": Contestant(
-        "torch_",
+        "contestants.torch_",
         "PyTorch, the step as torch-fidelity's example has it: the hook "
         "`torch.nn.utils.spectral_norm`, real and fake in two passes, `u` "
         "advanced in each and in the generator's",
@@ -188,31 +195,34 @@ CONTESTANTS = {
         ("fidelity",),
     ),
     "jax": Contestant(
-        "jax_", "the same layers on JAX, `examples/train_jax.py`", {}, _PAPER
+        "contestants.jax_",
+        "the same layers on JAX, `examples/train_jax.py`",
+        {},
+        _PAPER,
     ),
     "wgan_gp": Contestant(
-        "tensorflow_",
+        "contestants.tensorflow_",
         "`GAN`, WGAN-GP",
         {"method": "wgan_gp"},
         _PAPER,
         same_step=False,
     ),
     "weight_norm": Contestant(
-        "tensorflow_",
+        "contestants.tensorflow_",
         "`GAN`, weight normalization",
         {"method": "weight_norm"},
         _PAPER,
         same_step=False,
     ),
     "layer_norm": Contestant(
-        "tensorflow_",
+        "contestants.tensorflow_",
         "`GAN`, layer normalization",
         {"method": "layer_norm"},
         _PAPER,
         same_step=False,
     ),
     "shipped": Contestant(
-        "tensorflow_",
+        "contestants.tensorflow_",
         "`GAN` as `configs/digits.py` has it: shifts, average, its own batch",
         {"method": "shipped"},
         ("digits",),
@@ -223,4 +233,4 @@ CONTESTANTS = {
 
 def is_torch(name):
     """Returns whether a contestant is the step in PyTorch."""
-    return CONTESTANTS[name].module == "torch_"
+    return CONTESTANTS[name].module == "contestants.torch_"

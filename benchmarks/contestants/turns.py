@@ -28,19 +28,17 @@ class Worker:
         contestant: `contestants.Contestant`.
         cell: `contestants.Cell`.
         threads: That it may use.
-        path: Folders to import from, beside those of the benchmarks.
 
     Raises:
         Unable: If it can't be built, or ends.
     """
 
-    def __init__(self, contestant, cell, threads, path=()):
+    def __init__(self, contestant, cell, threads):
         request = {
-            "module": f"contestants.{contestant.module}",
+            "module": contestant.module,
             "cell": dataclasses.asdict(cell),
             "threads": threads,
             "options": contestant.options,
-            "path": [str(machine.ROOT), *map(str, path)],
         }
         self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115
         # Idle threads wait as each library has it by default: asleep at once
@@ -88,7 +86,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def started(entries, threads, log=print, path=()):
+def started(entries, threads, log=print):
     """Yields `({name: Worker}, {name: reason})`, the latter of those unable.
 
     They start one after the other, so that none disturbs the next.
@@ -97,14 +95,13 @@ def started(entries, threads, log=print, path=()):
         entries: `{name: (Contestant, Cell)}`.
         threads: That each may use.
         log: Called with a line for each.
-        path: As of `Worker`.
     """
     workers, unable = {}, {}
     try:
         for name, (contestant, cell) in entries.items():
             began = time.perf_counter()
             try:
-                workers[name] = Worker(contestant, cell, threads, path)
+                workers[name] = Worker(contestant, cell, threads)
             except Unable as reason:
                 unable[name] = str(reason)
                 log(f"  {name}: left out, {reason}")
