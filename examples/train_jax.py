@@ -29,9 +29,8 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--updates", type=int, default=200)
     arguments = parser.parse_args()
-    pair = networks.build(
-        "cnn", (arguments.size, arguments.size, 1), width=arguments.width
-    )
+    shape = (arguments.size, arguments.size, 1)
+    pair = networks.build("cnn", shape, width=arguments.width)
     optimizers = [keras.optimizers.Adam(2e-4, 0.0, 0.9) for _ in pair]
     state = initial_state(*pair, *optimizers)
     step = jax.jit(training_step(*pair, *optimizers), donate_argnums=0)
@@ -44,23 +43,15 @@ def main():
     keep(state, *pair)
 
 
-def initial_state(generator, discriminator, g_optimizer, d_optimizer):
-    """Returns `{network: (weights, other variables, optimizer's)}`."""
-    state = {}
-    for name, network, optimizer in (
-        ("generator", generator, g_optimizer),
-        ("discriminator", discriminator, d_optimizer),
-    ):
-        optimizer.build(network.trainable_variables)
-        state[name] = jax.tree.map(
-            lambda variable: variable.value,
-            (
-                network.trainable_variables,
-                network.non_trainable_variables,
-                optimizer.variables,
-            ),
-        )
-    return state
+def initial_state(generator, discriminator, *optimizers):
+    """Returns `(weights, other variables, optimizer's)` of each network."""
+    state = []
+    for network, optimizer in zip((generator, discriminator), optimizers):
+        weights, others = variables(network)
+        optimizer.build(weights)
+        held = weights, others, optimizer.variables
+        state.append(jax.tree.map(lambda variable: variable.value, held))
+    return tuple(state)
 
 
 def training_step(
@@ -94,48 +85,46 @@ def training_step(
             )
         return hinge.generator(logits), others
 
+    d_gradients = jax.value_and_grad(d_loss, has_aux=True)
+    g_gradients = jax.value_and_grad(g_loss, has_aux=True)
+
     def step(state, key, images):
-        g_weights, g_others, g_slots = state["generator"]
-        d_weights, d_others, d_slots = state["discriminator"]
+        (g_weights, g_others, g_slots), (d_weights, d_others, d_slots) = state
         batch = images.shape[1]
         keys = jax.random.split(key, len(images) + 1)
         for real, key in zip(images, keys):
             fake, g_others = fakes(g_weights, g_others, key, batch)
-            (loss, d_others), gradients = jax.value_and_grad(
-                d_loss, has_aux=True
-            )(d_weights, d_others, real, fake)
+            (loss, d_others), gradients = d_gradients(
+                d_weights, d_others, real, fake
+            )
             d_weights, d_slots = d_optimizer.stateless_apply(
                 d_slots, gradients, d_weights
             )
         count = generator_batch or batch
-        (last, g_others), gradients = jax.value_and_grad(g_loss, has_aux=True)(
+        (last, g_others), gradients = g_gradients(
             g_weights, g_others, keys[-1], count, d_weights, d_others
         )
         g_weights, g_slots = g_optimizer.stateless_apply(
             g_slots, gradients, g_weights
         )
-        state = {
-            "generator": (g_weights, g_others, g_slots),
-            "discriminator": (d_weights, d_others, d_slots),
-        }
-        return state, (loss, last)
+        g_state = g_weights, g_others, g_slots
+        return (g_state, (d_weights, d_others, d_slots)), (loss, last)
 
     return step
 
 
 def keep(state, generator, discriminator):
     """Assigns a state to the networks, to save, `fold` or sample them."""
-    for name, network in (
-        ("generator", generator),
-        ("discriminator", discriminator),
-    ):
-        weights, others, _ = state[name]
-        for variables, values in (
-            (network.trainable_variables, weights),
-            (network.non_trainable_variables, others),
-        ):
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+    for network, held in zip((generator, discriminator), state):
+        jax.tree.map(
+            lambda variable, value: variable.assign(value),
+            variables(network),
+            tuple(held[:2]),
+        )
+
+
+def variables(network):
+    return network.trainable_variables, network.non_trainable_variables
 
 
 def blobs(key, count, size):
