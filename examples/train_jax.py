@@ -1,0 +1,139 @@
+"""Trains an SN-GAN on JAX: these layers, networks and losses, a step of yours.
+
+    python examples/train_jax.py
+
+`GAN` trains on TensorFlow; all it is made of runs on any Keras backend. Here
+its step is a pure function of the state, which JAX compiles as a whole: `u`
+advances once per discriminator update (Algorithm 1), as it is in the new state
+of a call with `training=True`, and not in the generator's, by
+`power_iteration.paused`.
+"""
+
+import argparse
+import os
+
+os.environ["KERAS_BACKEND"] = "jax"
+
+import jax
+import keras
+
+from sngan_tf import losses
+from sngan_tf import networks
+from sngan_tf.layers import power_iteration
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=16)
+    parser.add_argument("--width", type=float, default=0.25)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--updates", type=int, default=200)
+    arguments = parser.parse_args()
+    shape = (arguments.size, arguments.size, 1)
+    pair = networks.build("cnn", shape, width=arguments.width)
+    optimizers = [keras.optimizers.Adam(2e-4, 0.0, 0.9) for _ in pair]
+    state = initial_state(*pair, *optimizers)
+    step = jax.jit(training_step(*pair, *optimizers), donate_argnums=0)
+    pictures = blobs(jax.random.key(1), arguments.batch, arguments.size)
+    for update in range(arguments.updates):
+        key = jax.random.fold_in(jax.random.key(0), update)
+        state, (d_loss, g_loss) = step(state, key, pictures[None])
+        if (update + 1) % 50 == 0 or update + 1 == arguments.updates:
+            print(f"{update + 1}: d_loss {d_loss:.4f}, g_loss {g_loss:.4f}")
+    keep(state, *pair)
+
+
+def initial_state(generator, discriminator, *optimizers):
+    """Returns `(weights, other variables, optimizer's)` of each network."""
+    state = []
+    for network, optimizer in zip((generator, discriminator), optimizers):
+        weights, others = variables(network)
+        optimizer.build(weights)
+        held = weights, others, optimizer.variables
+        state.append(jax.tree.map(lambda variable: variable.value, held))
+    return tuple(state)
+
+
+def training_step(
+    generator, discriminator, g_optimizer, d_optimizer, generator_batch=None
+):
+    """Returns the step: `(state, key, images)` to `(state, losses)`.
+
+    Its `images` are `(discriminator steps, batch, height, width, channels)` in
+    [-1, 1]; losses are those of the last discriminator update and of the
+    generator's, of `generator_batch` images, by default `batch`.
+    """
+    hinge = losses.get("hinge")
+    latent_dim = generator.inputs[0].shape[-1]
+
+    def fakes(weights, others, key, count):
+        latents = jax.random.normal(key, (count, latent_dim))
+        return generator.stateless_call(weights, others, latents, training=True)
+
+    def d_loss(weights, others, real, fake):
+        images = jax.numpy.concatenate([real, fake])
+        logits, others = discriminator.stateless_call(
+            weights, others, images, training=True
+        )
+        return hinge.discriminator(*jax.numpy.split(logits, 2)), others
+
+    def g_loss(weights, others, key, count, d_weights, d_others):
+        images, others = fakes(weights, others, key, count)
+        with power_iteration.paused():
+            logits, _ = discriminator.stateless_call(
+                d_weights, d_others, images, training=True
+            )
+        return hinge.generator(logits), others
+
+    d_gradients = jax.value_and_grad(d_loss, has_aux=True)
+    g_gradients = jax.value_and_grad(g_loss, has_aux=True)
+
+    def step(state, key, images):
+        (g_weights, g_others, g_slots), (d_weights, d_others, d_slots) = state
+        batch = images.shape[1]
+        keys = jax.random.split(key, len(images) + 1)
+        for real, key in zip(images, keys):
+            fake, g_others = fakes(g_weights, g_others, key, batch)
+            (loss, d_others), gradients = d_gradients(
+                d_weights, d_others, real, fake
+            )
+            d_weights, d_slots = d_optimizer.stateless_apply(
+                d_slots, gradients, d_weights
+            )
+        count = generator_batch or batch
+        (last, g_others), gradients = g_gradients(
+            g_weights, g_others, keys[-1], count, d_weights, d_others
+        )
+        g_weights, g_slots = g_optimizer.stateless_apply(
+            g_slots, gradients, g_weights
+        )
+        g_state = g_weights, g_others, g_slots
+        return (g_state, (d_weights, d_others, d_slots)), (loss, last)
+
+    return step
+
+
+def keep(state, generator, discriminator):
+    """Assigns a state to the networks, to save, `fold` or sample them."""
+    for network, held in zip((generator, discriminator), state):
+        jax.tree.map(
+            lambda variable, value: variable.assign(value),
+            variables(network),
+            tuple(held[:2]),
+        )
+
+
+def variables(network):
+    return network.trainable_variables, network.non_trainable_variables
+
+
+def blobs(key, count, size):
+    """Returns pictures of one round spot each, `(count, size, size, 1)`."""
+    centres = jax.random.uniform(key, (count, 1, 1, 2)) * size
+    grid = jax.numpy.moveaxis(jax.numpy.indices((size, size)), 0, -1)
+    distances = jax.numpy.sum((grid - centres) ** 2, axis=-1, keepdims=True)
+    return 2 * jax.numpy.exp(-distances / size) - 1
+
+
+if __name__ == "__main__":
+    main()
