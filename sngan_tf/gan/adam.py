@@ -12,7 +12,7 @@ class Adam(keras.optimizers.Adam):
     for each variable, which for small networks take longer than the sums.
 
     Args:
-        learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
+        learning_rate: Float, or a schedule of `keras.optimizers.schedules`.
         beta_1: Decay of the mean of gradients, in [0, 1).
         beta_2: Decay of the mean of their squares, in [0, 1).
         epsilon: Added to the root of the latter.
