@@ -71,17 +71,19 @@ def train(config, workdir):
     build.resolve(config, pictures)
     _LOGGER.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
 
-    # Get ready to score, as this may fail for want of a network.
-    scorer = None
+    # Inception may be missing, a classifier is trained where it is needed.
+    network = None
     if config.evaluate_every and is_chief:
-        scorer = scoring.scorer(config, pictures, "quick")
+        network = scoring.inception(config)
 
     with workdir.locked() if is_chief else contextlib.nullcontext():
         if is_chief:
             files.forget_left(workdir.path)
             workdir.prepare(config)
         try:
-            return _train(config, workdir, strategy, pictures, scorer, is_chief)
+            return _train(
+                config, workdir, strategy, pictures, network, is_chief
+            )
         except tf.errors.OpError as error:
             if unreadable := getattr(pictures.images, "error", None):
                 raise unreadable from error
@@ -94,7 +96,7 @@ def train(config, workdir):
             raise
 
 
-def _train(config, workdir, strategy, pictures, scorer, is_chief):
+def _train(config, workdir, strategy, pictures, network, is_chief):
     # Build the GAN and go back to its last checkpoint.
     gather = None
     if distribution.has_several_hosts(strategy):
@@ -134,9 +136,13 @@ def _train(config, workdir, strategy, pictures, scorer, is_chief):
         kept = [stop]
         if is_chief:
             workdir.forget_after(start)
-            records = records_lib.Records(
-                config, workdir, gan, scorer, interrupts
-            )
+            records = records_lib.Records(config, workdir, gan, interrupts)
+            records.first_grid(start)
+            if config.evaluate_every:
+                # After there is something to see, as it may take a while.
+                with interrupts.acted_on():
+                    scorer = scoring.scorer(config, pictures, "quick", network)
+                records.score_by(scorer)
             records.evaluate_missing(start)
             kept += records.callbacks(save)
             stack.callback(records.close)

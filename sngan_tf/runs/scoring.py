@@ -13,13 +13,27 @@ from sngan_tf.runs import build
 _LOGGER = logging.getLogger(__name__)
 
 
-def scorer(config, pictures, protocol):
+def inception(config):
+    """Returns Inception if a config asks for it, else None.
+
+    Raises:
+        UserError: If it can't be had.
+    """
+    if config.evaluation.features == "inception":
+        return features.load_inception(config.evaluation.inception)
+    return None
+
+
+def scorer(config, pictures, protocol, network=None):
     """Returns the `metrics.scorer.Scorer` that a config asks for.
+
+    It may train a classifier first, and computes features of real pictures.
 
     Args:
         config: A checked config.
         pictures: `data.Pictures` that the GAN is trained on.
         protocol: Name of a protocol.
+        network: What `inception` returned, if it was called before.
 
     Returns:
         None, with a warning, where scores would need labels that the data
@@ -38,9 +52,8 @@ def scorer(config, pictures, protocol):
         return None
     protocol = protocols.get(protocol, evaluation.samples)
     held_out = _held_out(config, pictures) if protocol.held_out else None
-    if evaluation.features == "inception":
-        network = features.load_inception(evaluation.inception)
-    else:
+    network = network or inception(config)
+    if network is None:
         network = features.load_classifier(
             pictures, evaluation.classifier_updates
         )

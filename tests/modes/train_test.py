@@ -302,12 +302,26 @@ def score_by(monkeypatch, values, metric="frechet_classifier_distance", **also):
                 {"step": step, "metric": metric, "value": values[step], **also},
             ]
 
-    def scorer(config, pictures, protocol):
+    def scorer(config, pictures, protocol, network):
         assert protocol == "quick"
+        assert network is None
         return Scorer()
 
     monkeypatch.setattr(scoring, "scorer", scorer)
     return steps
+
+
+def test_first_grid_is_there_before_a_classifier_is_trained(
+    tiny_config, workdir, monkeypatch
+):
+    def scorer(*args):
+        assert (workdir.samples / "step_00000000.png").exists()
+        raise KeyError
+
+    monkeypatch.setattr(scoring, "scorer", scorer)
+    tiny_config.evaluate_every = 2
+    with pytest.raises(KeyError):
+        train(tiny_config, workdir)
 
 
 @pytest.mark.slow
