@@ -3,13 +3,17 @@
     python benchmarks/training.py memory
     python benchmarks/training.py pipeline --pictures folder:/cifar/train
     python benchmarks/training.py dispatch
+    python benchmarks/training.py operations
 
 `memory` trains small networks by the command for 5,000 updates, with grids,
 checkpoints and scores every 250, and prints what the process holds on the way.
 `pipeline` compares updates on the pictures of a folder with updates on one
 batch that lies ready, of the networks of Table 3. `dispatch` compares
 executions of one update with executions of 50, of the digits' networks at a
-sixteenth of the paper's width. Both take turns, and print medians.
+sixteenth of the paper's width. Both take turns, and print medians. `operations`
+counts those of the graph of a step of the digits, constants too, with and
+without normalization, and times its first trace and what is no arithmetic:
+a step on a batch of 4.
 """
 
 import argparse
@@ -24,6 +28,7 @@ import time
 import memory
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 ROOT = pathlib.Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # For the configs, which are not installed.
@@ -126,6 +131,53 @@ def measure_dispatch(arguments):
     print(f"ratio: {fifty / one:.2f}")
 
 
+def measure_operations(arguments):
+    counts = {}
+    for method in ("spectral_norm", "none"):
+        gan, images = of_digits(method)
+        began = time.perf_counter()
+        counts[method] = operations(gan, images)
+        seconds = time.perf_counter() - began
+        print(f"{method}: {counts[method]:,}, traced in {seconds:.1f} s")
+    print(f"of normalization: {counts['spectral_norm'] - counts['none']}")
+    batches = iter([images[:4]] * (200 + _TURNS))
+    gan, _ = of_digits("spectral_norm")
+    gan.make_train_function()
+    seconds = []
+    for batch in batches:
+        began = time.perf_counter()
+        float(gan.train_function(iter([batch]))["d_loss"])
+        seconds.append(time.perf_counter() - began)
+    median = statistics.median(seconds[_TURNS:])
+    print(f"a step on 4 pictures: {1e3 * median:.1f} ms")
+
+
+def of_digits(method):
+    """Returns the `GAN` of the digits' config, and a batch of pictures."""
+    import numpy as np
+
+    from configs import digits
+    from sngan_tf.runs import build
+
+    config = digits.get_config()
+    config.method = method
+    config.data.channels = 1
+    build.set_up(config)
+    shape = (config.data.batch_size, *2 * [config.data.image_size], 1)
+    return build.gan(config), np.zeros(shape, np.uint8)
+
+
+def operations(gan, images):
+    """Returns the number of operations, constants too, of a training step."""
+    import tensorflow as tf
+
+    step = tf.function(gan.train_step).get_concrete_function(images)
+    graph = step.graph.as_graph_def()
+    return len(graph.node) + sum(
+        len(function.node_def) for function in graph.library.function
+    )
+
+
 def built(config, pictures):
     from sngan_tf.runs import build
 
@@ -179,6 +231,7 @@ MEASUREMENTS = {
     "memory": measure_memory,
     "pipeline": measure_pipeline,
     "dispatch": measure_dispatch,
+    "operations": measure_operations,
 }
 
 if __name__ == "__main__":

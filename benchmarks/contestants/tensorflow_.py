@@ -16,6 +16,7 @@ import contestants
 from sngan_tf import GAN
 from sngan_tf import SpectralNormalization
 from sngan_tf import networks
+from sngan_tf.gan import adam
 from sngan_tf.gan import methods
 
 
@@ -69,8 +70,8 @@ def _gan(cell, name):
         gradient_penalty=method.coefficient if method.gradient_penalty else 0,
     )
     gan.compile(
-        generator_optimizer=keras.optimizers.Adam(*cell.adam),
-        discriminator_optimizer=keras.optimizers.Adam(*cell.adam),
+        generator_optimizer=adam.Adam(*cell.adam),
+        discriminator_optimizer=adam.Adam(*cell.adam),
     )
     return gan
 
