@@ -82,15 +82,7 @@ class Scorer:
         self.network = network
         self.protocol = protocol
         self._seed = seed
-        source = held_out if protocol.held_out else pictures
-        chosen, others = reference_lib.choose(
-            source, protocol.num_real, protocol.exact
-        )
-        if len(chosen) <= metrics.NEIGHBOURS:
-            raise UserError(
-                f"Scores need more than {metrics.NEIGHBOURS} real pictures. "
-                f"Received: {len(chosen)} in {source.reference}"
-            )
+        source, chosen, others = check(protocol, pictures, held_out)
         self._reference = reference_lib.load(network, source, chosen)
         if protocol.held_out:
             others = reference_lib.choose(pictures, len(pictures), False)[0]
@@ -186,6 +178,30 @@ class Scorer:
             "features": self.network.name,
             "resize": self.network.resize,
         }
+
+
+def check(protocol, pictures, held_out=None):
+    """Raises a UserError if there are fewer pictures than a protocol needs.
+
+    Args:
+        protocol: As of `Scorer`.
+        pictures: As of `Scorer`.
+        held_out: As of `Scorer`.
+
+    Returns:
+        The `data.Pictures` that distances are taken to, the numbers of those
+        chosen, and of all others.
+    """
+    source = held_out if protocol.held_out else pictures
+    chosen, others = reference_lib.choose(
+        source, protocol.num_real, protocol.exact
+    )
+    if len(chosen) <= metrics.NEIGHBOURS:
+        raise UserError(
+            f"Scores need more than {metrics.NEIGHBOURS} real pictures. "
+            f"Received: {len(chosen)} in {source.reference}"
+        )
+    return source, chosen, others
 
 
 def _smallest_share(logits):

@@ -71,10 +71,10 @@ def train(config, workdir):
     build.resolve(config, pictures)
     _LOGGER.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
 
-    # Inception may be missing, a classifier is trained where it is needed.
-    network = None
+    # What scores need may be missing.
+    make_scorer = None
     if config.evaluate_every and is_chief:
-        network = scoring.inception(config)
+        make_scorer = scoring.maker(config, pictures, "quick")
 
     with workdir.locked() if is_chief else contextlib.nullcontext():
         if is_chief:
@@ -82,7 +82,7 @@ def train(config, workdir):
             workdir.prepare(config)
         try:
             return _train(
-                config, workdir, strategy, pictures, network, is_chief
+                config, workdir, strategy, pictures, make_scorer, is_chief
             )
         except tf.errors.OpError as error:
             if unreadable := getattr(pictures.images, "error", None):
@@ -96,7 +96,7 @@ def train(config, workdir):
             raise
 
 
-def _train(config, workdir, strategy, pictures, network, is_chief):
+def _train(config, workdir, strategy, pictures, make_scorer, is_chief):
     # Build the GAN and go back to its last checkpoint.
     gather = None
     if distribution.has_several_hosts(strategy):
@@ -136,13 +136,9 @@ def _train(config, workdir, strategy, pictures, network, is_chief):
         kept = [stop]
         if is_chief:
             workdir.forget_after(start)
-            records = records_lib.Records(config, workdir, gan, interrupts)
-            records.first_grid(start)
-            if config.evaluate_every:
-                # After there is something to see, as it may take a while.
-                with interrupts.acted_on():
-                    scorer = scoring.scorer(config, pictures, "quick", network)
-                records.score_by(scorer)
+            records = records_lib.Records(
+                config, workdir, gan, make_scorer, interrupts
+            )
             records.evaluate_missing(start)
             kept += records.callbacks(save)
             stack.callback(records.close)

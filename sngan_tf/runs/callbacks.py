@@ -131,7 +131,7 @@ class Every(StepCallback):
 class SampleGrid(Every):
     """Writes `step_NNNNNNNN.png`, of the same latents each time.
 
-    Every so many updates, and as training ends.
+    From before the first update on, and as training ends.
 
     Args:
         directory: Folder of the grids; it is made.
@@ -141,7 +141,6 @@ class SampleGrid(Every):
         label: Class of all of them, if conditional; -1 all classes in turn.
         function: Receives the step and the grid, uint8
             `(height, width, channels)`; None for nobody.
-        at_start: Whether to write one before the first update of a new run.
     """
 
     def __init__(
@@ -152,9 +151,8 @@ class SampleGrid(Every):
         seed=0,
         label=-1,
         function=None,
-        at_start=True,
     ):
-        super().__init__(every, self.write, at_start)
+        super().__init__(every, self.write, at_start=True)
         self.directory = pathlib.Path(directory)
         self.sampling = seed, count, label
         self.receiver = function

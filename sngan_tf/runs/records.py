@@ -23,13 +23,15 @@ class Records:
         config: A checked config, resolved.
         workdir: `workdir.Workdir`, prepared.
         gan: The `GAN` that is trained.
+        make_scorer: Function to the `metrics.scorer.Scorer`, called for each
+            scoring; None to score nothing.
         interrupts: `interrupts.Interrupts`, entered; a signal ends a scoring.
 
     Attributes:
-        scores: `callbacks.Scores`, None before `score_by`.
+        scores: `callbacks.Scores`, None without one.
     """
 
-    def __init__(self, config, workdir, gan, interrupts):
+    def __init__(self, config, workdir, gan, make_scorer, interrupts):
         self._config = config
         self._workdir = workdir
         self._gan = gan
@@ -42,18 +44,15 @@ class Records:
         self._bar = callbacks.ProgressBar(
             config.updates, self._images_per_update
         )
-        self._grid = callbacks.SampleGrid(
-            workdir.samples,
-            config.sample_every,
-            config.sampling.count,
-            config.sampling.seed,
-            config.sampling.label,
-            self._show,
-            at_start=False,
-        )
-        self._grid.set_model(gan)
-        self._interrupts = interrupts
         self.scores = None
+        if make_scorer is not None:
+            self.scores = callbacks.Scores(
+                _Interruptible(make_scorer, interrupts),
+                config.evaluate_every,
+                workdir.scores,
+                self._keep,
+            )
+            self.scores.set_model(gan)
 
     @property
     def _images_per_update(self):
@@ -63,27 +62,6 @@ class Records:
         """Ends the progress bar's line."""
         self._bar.close()
 
-    def first_grid(self, start):
-        """Writes the grid of a run that starts at update 0."""
-        if self._config.sample_every and not start:
-            self._grid.write(0)
-
-    def score_by(self, scorer):
-        """Scores from now on.
-
-        Args:
-            scorer: `metrics.scorer.Scorer`, or None to score nothing.
-        """
-        if scorer is None:
-            return
-        self.scores = callbacks.Scores(
-            _Interruptible(scorer, self._interrupts),
-            self._config.evaluate_every,
-            self._workdir.scores,
-            self._keep,
-        )
-        self.scores.set_model(self._gan)
-
     def callbacks(self, save):
         """Returns those that write in the course of training.
 
@@ -91,12 +69,20 @@ class Records:
         earlier checkpoint, and scores are taken up by `evaluate_missing`.
         """
         config = self._config
+        grid = callbacks.SampleGrid(
+            self._workdir.samples,
+            config.sample_every,
+            config.sampling.count,
+            config.sampling.seed,
+            config.sampling.label,
+            self._show,
+        )
         return [
             callbacks.TrainingLog(
                 config.log_every, self._images_per_update, self.log
             ),
             self._bar,
-            self._grid,
+            grid,
             callbacks.Every(config.evaluate_every, self.measure),
             callbacks.Every(config.checkpoint_every, save),
             *([self.scores] if self.scores else []),
@@ -195,13 +181,13 @@ class _Interruptible:
     `Records.evaluate_missing` makes them when the run goes on.
     """
 
-    def __init__(self, scorer, interrupts):
-        self._scorer = scorer
+    def __init__(self, make_scorer, interrupts):
+        self._make_scorer = make_scorer
         self._interrupts = interrupts
 
     def generated(self, sampler, step):
         try:
             with self._interrupts.acted_on():
-                return self._scorer.generated(sampler, step)
+                return self._make_scorer().generated(sampler, step)
         except Interrupted:
             return []

@@ -1,5 +1,6 @@
 """From a config to what scores a run's pictures."""
 
+import functools
 import logging
 
 from sngan_tf import data
@@ -13,27 +14,13 @@ from sngan_tf.runs import build
 _LOGGER = logging.getLogger(__name__)
 
 
-def inception(config):
-    """Returns Inception if a config asks for it, else None.
-
-    Raises:
-        UserError: If it can't be had.
-    """
-    if config.evaluation.features == "inception":
-        return features.load_inception(config.evaluation.inception)
-    return None
-
-
-def scorer(config, pictures, protocol, network=None):
+def scorer(config, pictures, protocol):
     """Returns the `metrics.scorer.Scorer` that a config asks for.
-
-    It may train a classifier first, and computes features of real pictures.
 
     Args:
         config: A checked config.
         pictures: `data.Pictures` that the GAN is trained on.
         protocol: Name of a protocol.
-        network: What `inception` returned, if it was called before.
 
     Returns:
         None, with a warning, where scores would need labels that the data
@@ -41,6 +28,28 @@ def scorer(config, pictures, protocol, network=None):
 
     Raises:
         UserError: If the network or the real pictures can't be had.
+    """
+    make = maker(config, pictures, protocol)
+    return make and make()
+
+
+def maker(config, pictures, protocol):
+    """Returns a function to the `scorer`, which takes its time once.
+
+    What may be missing is looked for here; to train a classifier and to
+    compute features of real pictures is left for when there is a first score
+    to make.
+
+    Args:
+        config: As of `scorer`.
+        pictures: As of `scorer`.
+        protocol: As of `scorer`.
+
+    Returns:
+        As of `scorer`, None.
+
+    Raises:
+        UserError: As of `scorer`.
     """
     evaluation = config.evaluation
     if evaluation.features == "classifier" and len(pictures.class_names) < 2:
@@ -52,19 +61,29 @@ def scorer(config, pictures, protocol, network=None):
         return None
     protocol = protocols.get(protocol, evaluation.samples)
     held_out = _held_out(config, pictures) if protocol.held_out else None
-    network = network or inception(config)
-    if network is None:
-        network = features.load_classifier(
-            pictures, evaluation.classifier_updates
+    scorer_lib.check(protocol, pictures, held_out)
+    inception = None
+    if evaluation.features == "inception":
+        inception = features.load_inception(evaluation.inception)
+
+    @functools.cache
+    def make():
+        network = inception or _classifier(pictures, evaluation)
+        return scorer_lib.Scorer(
+            network, protocol, pictures, held_out, evaluation.seed
         )
-        _LOGGER.info(
-            "%s is right on %.1f%% of held-out pictures",
-            network.name,
-            100 * network.accuracy,
-        )
-    return scorer_lib.Scorer(
-        network, protocol, pictures, held_out, evaluation.seed
+
+    return make
+
+
+def _classifier(pictures, evaluation):
+    network = features.load_classifier(pictures, evaluation.classifier_updates)
+    _LOGGER.info(
+        "%s is right on %.1f%% of held-out pictures",
+        network.name,
+        100 * network.accuracy,
     )
+    return network
 
 
 def _held_out(config, pictures):

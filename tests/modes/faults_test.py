@@ -132,7 +132,7 @@ def test_scores_that_a_full_disk_cuts_short_are_made_later(
         fill(ballast)
         add_rows(path, rows)
 
-    monkeypatch.setattr(scoring, "scorer", lambda *args: small.Scorer())
+    monkeypatch.setattr(scoring, "maker", lambda *args: small.Scorer)
     config.updates = config.evaluate_every = 2
     with monkeypatch.context() as patch:
         patch.setattr(files, "add_rows", add_on_a_full_disk)

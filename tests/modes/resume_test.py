@@ -90,7 +90,7 @@ def train_until_killed(config, path, moment, count):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     networks.build = small.build
-    scoring.scorer = lambda *args: small.Scorer()
+    scoring.maker = lambda *args: small.Scorer
     kill_at(moment, count)
     train_lib.train(
         ml_collections.ConfigDict(config), workdir_lib.Workdir(path)

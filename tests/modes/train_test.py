@@ -10,6 +10,7 @@ from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
 from sngan_tf.layers import spectral_estimates
 from sngan_tf.layers import spectral_norms
+from sngan_tf.metrics import features
 from sngan_tf.modes import evaluate
 from sngan_tf.modes.train import train
 from sngan_tf.runs import build
@@ -93,7 +94,7 @@ def test_tensorboard_holds_losses_norms_and_pictures(
     from tensorboard.backend.event_processing import event_accumulator
 
     # Without labels there are no scores, but the exact norms.
-    monkeypatch.setattr(scoring, "scorer", lambda *args: None)
+    monkeypatch.setattr(scoring, "maker", lambda *args: None)
     tiny_config.evaluate_every = 4
     train(tiny_config, workdir)
     events = event_accumulator.EventAccumulator(
@@ -302,24 +303,23 @@ def score_by(monkeypatch, values, metric="frechet_classifier_distance", **also):
                 {"step": step, "metric": metric, "value": values[step], **also},
             ]
 
-    def scorer(config, pictures, protocol, network):
+    def maker(config, pictures, protocol):
         assert protocol == "quick"
-        assert network is None
-        return Scorer()
+        return Scorer
 
-    monkeypatch.setattr(scoring, "scorer", scorer)
+    monkeypatch.setattr(scoring, "maker", maker)
     return steps
 
 
-def test_first_grid_is_there_before_a_classifier_is_trained(
+def test_classifier_is_trained_for_the_first_scores(
     tiny_config, workdir, monkeypatch
 ):
-    def scorer(*args):
-        assert (workdir.samples / "step_00000000.png").exists()
+    def load_classifier(pictures, updates):
+        assert checkpoint.latest_step(workdir.checkpoints) == 2
         raise KeyError
 
-    monkeypatch.setattr(scoring, "scorer", scorer)
-    tiny_config.evaluate_every = 2
+    monkeypatch.setattr(features, "load_classifier", load_classifier)
+    tiny_config.evaluate_every = tiny_config.checkpoint_every = 2
     with pytest.raises(KeyError):
         train(tiny_config, workdir)
 

@@ -48,9 +48,11 @@ def evaluate(tiny_config, run):
 
     def evaluate(*pairs):
         steps, values = zip(*pairs)
+        scorer = Scorer(*values)
         with interrupts_lib.Interrupts() as interrupts:
-            records = records_lib.Records(tiny_config, run, gan, interrupts)
-            records.score_by(Scorer(*values))
+            records = records_lib.Records(
+                tiny_config, run, gan, lambda: scorer, interrupts
+            )
             for step in steps:
                 gan.step.assign(step)
                 records.scores.score(step)
@@ -119,8 +121,9 @@ def test_weights_that_are_not_finite_are_neither_measured_nor_scored(
     gan = build.gan(tiny_config)
     run.prepare(tiny_config)
     with interrupts_lib.Interrupts() as interrupts:
-        records = records_lib.Records(tiny_config, run, gan, interrupts)
-        records.score_by(Scorer(1.0))
+        records = records_lib.Records(
+            tiny_config, run, gan, lambda: Scorer(1.0), interrupts
+        )
     functions = [
         callback.function
         for callback in records.callbacks(print)
@@ -140,7 +143,7 @@ def test_grids_of_other_counts_make_one_evolution(tiny_config, run):
     tiny_config.data.channels = 1
     gan = build.gan(tiny_config)
     run.prepare(tiny_config)
-    records = records_lib.Records(tiny_config, run, gan, None)
+    records = records_lib.Records(tiny_config, run, gan, None, None)
     widths = []
     for step, count in ((2, 9), (4, 4)):
         images = np.full((count, 8, 8, 1), step, np.uint8)
@@ -223,7 +226,7 @@ def test_nothing_is_read_between_the_steps_of_the_log(
     run.prepare(tiny_config)
     images = tf.zeros((8, 2, 2, 1), tf.uint8)
     with interrupts_lib.Interrupts() as interrupts:
-        records = records_lib.Records(tiny_config, run, gan, interrupts)
+        records = records_lib.Records(tiny_config, run, gan, None, interrupts)
         mark = Mark(reads)
         gan.fit(
             tf.data.Dataset.from_tensors(images).repeat(),
