@@ -33,7 +33,7 @@ MOMENTS = {
 
 @pytest.fixture
 def quick_config(tiny_config, monkeypatch):
-    monkeypatch.setattr(scoring, "scorer", lambda *args: small.Scorer())
+    monkeypatch.setattr(scoring, "maker", lambda *args: small.Scorer)
     return tiny_config
 
 

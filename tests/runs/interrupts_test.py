@@ -248,7 +248,7 @@ def test_signal_stops_scoring_and_the_scores_are_made_later(
             done.append("scored")
             return super().generated(sampler, step)
 
-    monkeypatch.setattr(scoring, "scorer", lambda *args: Scorer())
+    monkeypatch.setattr(scoring, "maker", lambda *args: Scorer)
     config.updates = config.evaluate_every = 4
     with monkeypatch.context() as patch:
         if before:
