@@ -68,7 +68,12 @@ class Moments:
         return cls(mean, _factor(covariance / (count - 1)))
 
     def frechet_distance(self, fake):
-        """Returns the distance to other `Moments` of as many features."""
+        """Returns the distance to other `Moments`.
+
+        Raises:
+            ValueError: If they are of another number of features.
+        """
+        arrays.checked_sizes(self.factor.T, fake.factor.T)
         cross = np.linalg.svd(self.factor.T @ fake.factor, compute_uv=False)
         distance = (
             np.sum((self.mean - fake.mean) ** 2)
