@@ -38,6 +38,14 @@ def with_outlier(count):
     return features
 
 
+def tiny_cluster(count):
+    """A half is so near the mean that float32 has no number for its norms."""
+    features = np.random.normal(size=(count, 16))
+    features[: count // 2] *= 1e-25
+    features[-(count // 4) :] = -features[count // 2 :][: count // 4]
+    return features
+
+
 def falling(count):
     """Each sample is nearer to those before it than all of these."""
     return (
@@ -62,6 +70,7 @@ def plain(count):
         simplex,
         far_from_0,
         with_outlier,
+        tiny_cluster,
         falling,
         samples.two_clusters,
         scaled(1e-30, np.float32),
@@ -77,6 +86,7 @@ def plain(count):
         "simplex",
         "far from 0",
         "outlier",
+        "tiny cluster",
         "falling",
         "clusters",
         "tiny",
