@@ -40,9 +40,9 @@ def with_outlier(count):
 
 def tiny_cluster(count):
     """A half is so near the mean that float32 has no number for its norms."""
-    features = np.random.normal(size=(count, 16))
-    features[: count // 2] *= 1e-25
-    features[-(count // 4) :] = -features[count // 2 :][: count // 4]
+    features = 1e-24 * np.random.normal(size=(count, 16))
+    others = np.random.randint(1, 99, (count // 4, 16))
+    features[: 2 * len(others)] = np.concatenate([others, -others])
     return features
 
 
@@ -170,8 +170,14 @@ def test_few_distances_are_computed_in_float64(exact):
     assert 2 * 3 * 1500 <= exact["pairs"] < 2 * 8 * 1500
 
 
-def test_with_ties_all_over_no_distance_is_computed_more_than_once(exact):
-    real, fake = lattice(1500), lattice(1400)
+def copies(count):
+    return np.repeat(samples.correlated(count // 50, 16), 50, axis=0)
+
+
+@pytest.mark.parametrize("make", [lattice, copies])
+def test_with_ties_all_over_no_distance_is_computed_more_than_once(exact, make):
+    real, fake = make(1500), make(1400)
+    fake[:700] = real[::2][:700]
     metrics.precision_recall(real, fake)
     once = 1500**2 + 1400**2 + 1500 * 1400
     assert once / 2 < exact["blocks"] <= once
