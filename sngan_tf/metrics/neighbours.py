@@ -6,8 +6,6 @@ whether another could be nearer; only samples of which one could are compared
 with all others in float64.
 """
 
-import itertools
-
 import numpy as np
 
 from sngan_tf.metrics import arrays
@@ -30,11 +28,11 @@ def kth_distances(samples, k):
     found = _Candidates(samples, min(k + _SPARE, len(samples) - 1))
     blocks = [*arrays.blocks(samples)]
     for rows in blocks:
-        found.compare(rows, rows)
+        found.compare_within(rows)
         if found.mostly_open(rows, k):  # Ties everywhere: not by float32.
             return _exact(samples, np.arange(len(samples)), k)
-    for rows, others in itertools.combinations(blocks, 2):
-        found.compare(rows, others)
+    for i, rows in enumerate(blocks):
+        found.compare(rows, blocks[i + 1 :])
     kth = found.exact(k)
     left = np.flatnonzero(found.is_open(slice(None), kth))
     kth[left] = _exact(samples, left, k)
@@ -55,21 +53,25 @@ class _Candidates:
         self._values = np.full(shape, np.inf, np.float32)
         self._columns = np.zeros(shape, np.intp)
 
-    def compare(self, rows, others):
-        """Compares each of some rows with each of the others."""
+    def compare_within(self, rows):
+        """Compares some rows with one another, before any others."""
         block = self._samples.rows(rows)
-        if rows == others:
-            values = self._halves[others] - block @ block.T
-            np.fill_diagonal(values, np.inf)
-            kth = min(self._values.shape[1], len(block)) - 1
-            limits = np.partition(values, kth, axis=1)[:, kth]
-            self._keep(rows, others, values, limits)
-            return
-        products = block @ self._samples.rows(others).T
-        values = self._halves[others] - products
-        self._keep(rows, others, values, self._values[rows].max(axis=1))
-        np.subtract(self._halves[rows][:, np.newaxis], products, out=values)
-        self._keep(others, rows, values.T, self._values[others].max(axis=1))
+        values = self._halves[rows] - block @ block.T
+        np.fill_diagonal(values, np.inf)
+        kth = min(self._values.shape[1], len(block)) - 1
+        limits = np.partition(values, kth, axis=1)[:, kth]
+        self._keep(rows, rows, values, limits)
+
+    def compare(self, rows, blocks):
+        """Compares some rows with blocks of others, and these with them."""
+        block = self._samples.rows(rows)
+        halves = self._halves[rows][:, np.newaxis]
+        for others in blocks:
+            products = block @ self._samples.rows(others).T
+            values = self._halves[others] - products
+            self._keep(rows, others, values, self._values[rows].max(axis=1))
+            np.subtract(halves, products, out=values)
+            self._keep(others, rows, values.T, self._values[others].max(axis=1))
 
     def _keep(self, rows, others, values, limits):
         """Keeps the least of those kept and of the values up to the limits.
