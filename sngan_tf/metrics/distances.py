@@ -26,7 +26,7 @@ class Samples:
         |computed - exact| <= bound * (|x|^2 + |y|^2) + floor.
 
     A sum of d products is off by at most d * 2^-24 |x||y|, in whatever order
-    they are added, fused or not (Jeannerod & Rump 2013, Theorem 3.1), and
+    they are added, fused or not (Jeannerod & Rump 2013), and
     2 |x||y| <= |x|^2 + |y|^2; `bound` counts the other roundings as so many
     more features. `floor` is for what is too small for float32.
 
