@@ -1,18 +1,23 @@
 """Times and weighs scoring: how much of it is the networks, and its memory.
 
     python benchmarks/scoring.py time
+    python benchmarks/scoring.py precision
     python benchmarks/scoring.py memory
     python benchmarks/scoring.py repeated
 
 `time` generates and featurises 10,000 pictures of 32 pixels, with the generator
-of Table 3 and a classifier as `features` has for CIFAR-10, and prints the share
-of the time that was spent in these two. `memory` scores 50,000 by a network
+of Table 3 and a classifier as `features` has for CIFAR-10, and prints how much
+of it these two take alone. `precision` takes precision and recall of two sets
+of 10,000 x 2,048 features (`--samples`) as `metrics` does, also with the real
+side known, and by the formula in float64, in turns, and prints medians and the
+machine's rate of matrix products. `memory` scores 50,000 by a network
 with as many features and logits as Inception, under the protocol 50k, and
 prints the peak above what was held before. `repeated` scores 20 times and
 prints what is held after each.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -20,11 +25,13 @@ import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import frechet_distance
 import memory
 import numpy as np
 import tensorflow as tf
 
 from sngan_tf import data
+from sngan_tf import metrics
 from sngan_tf import networks
 from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.metrics import features
@@ -39,45 +46,123 @@ def main():
     parser.add_argument("what", choices=MEASUREMENTS)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--samples", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    generator, _ = networks.build("cnn", SHAPE, width=arguments.width)
     with tempfile.TemporaryDirectory() as cache:
         os.environ["SNGAN_TF_CACHE"] = cache
-        measure = MEASUREMENTS[arguments.what]
-        measure(sampler_lib.Sampler(generator), arguments.samples)
+        MEASUREMENTS[arguments.what](arguments)
 
 
-def measure_time(sampler, samples):
-    samples = samples or 10_000
+def measure_time(arguments):
+    count = arguments.samples or 10_000
+    sampler = sampler_of(arguments)
     network = features.load_classifier(pictures(640), updates=1)
     network.stream(sampler.batches(0, 1_000), 1_000)  # Traces the graphs.
-    spent = {"generator": 0.0, "classifier": 0.0}
+    seconds = {}
+    with timed(seconds, "generator"):
+        images = [batch.numpy() for batch in sampler.batches(1, count)]
+    with timed(seconds, "classifier"):
+        network.stream(images, count)
+    alone = sum(seconds.values())
+    with timed(seconds, "both"):
+        network.stream(sampler.batches(1, count), count)
+    for name, spent in seconds.items():
+        print(f"{name:12}{spent:8.2f} s")
+    print(f"the two alone / both: {alone / seconds['both']:.1%}")
 
-    def timed(name, function):
-        def call(*inputs):
-            began = time.perf_counter()
-            outputs = function(*inputs)
-            tf.nest.map_structure(lambda x: x.numpy(), outputs)
-            spent[name] += time.perf_counter() - began
-            return outputs
 
-        return call
+def measure_precision(arguments):
+    real, fake = frechet_distance.features(arguments.samples or 10_000, 2_048)
+    manifold = metrics.Manifold.of(real)
+    contestants = {
+        "sngan_tf": lambda: metrics.precision_recall(real, fake),
+        "real known": lambda: manifold.precision_recall(
+            metrics.Manifold.of(fake)
+        ),
+        "float64": lambda: precision_recall(real, fake),
+    }
+    values, seconds = {}, {name: [] for name in contestants}
+    for _ in range(arguments.rounds):
+        for name, measure in contestants.items():
+            spent = {}
+            with timed(spent, name):
+                values[name] = measure()
+            seconds[name].append(spent[name])
+    float64 = np.median(seconds["float64"])
+    for name, times in seconds.items():
+        precision, recall = values[name]
+        print(
+            f"{name:12}{np.median(times):10.2f} s "
+            f"({min(times):.2f} to {max(times):.2f})"
+            f"{np.median(times) / float64:8.3f} of float64's"
+            f"   precision {precision:.6f}, recall {recall:.6f}"
+        )
+    for dtype in (np.float32, np.float64):
+        print(f"{rate(dtype):.0f} GFLOP/s, products in {dtype.__name__}")
 
-    sampler.images = timed("generator", sampler.images)
-    network._outputs = timed("classifier", network._outputs)
+
+def precision_recall(real, fake, neighbours=3):
+    """The formula, of blocks of float64 distances."""
+
+    def distances(a, b):
+        center = np.mean(b, axis=0, dtype=np.float64)
+        for start in range(0, len(a), 256):
+            block = a[start : start + 256] - center
+            found = np.empty((len(block), len(b)))
+            for i in range(0, len(b), 1024):
+                other = b[i : i + 1024] - center
+                found[:, i : i + 1024] = (
+                    np.sum(block**2, axis=1)[:, np.newaxis]
+                    + np.sum(other**2, axis=1)
+                    - 2 * block @ other.T
+                )
+            yield slice(start, start + 256), found
+
+    def radii(a):
+        return np.concatenate(
+            [
+                np.partition(found, neighbours, axis=1)[:, neighbours]
+                for _, found in distances(a, a)
+            ]
+        )
+
+    real_radii, fake_radii = radii(real), radii(fake)
+    fake_inside = np.zeros(len(fake), bool)
+    real_inside = np.zeros(len(real), bool)
+    for rows, found in distances(fake, real):
+        fake_inside[rows] = (found <= real_radii).any(axis=1)
+        real_inside |= (found <= fake_radii[rows, np.newaxis]).any(axis=0)
+    return fake_inside.mean(), real_inside.mean()
+
+
+def rate(dtype, size=4_096):
+    """Returns the billions of operations a second of a matrix product."""
+    a, b = np.ones((2, size, size), dtype)
+    spent = []
+    for _ in range(4):  # The first warms up.
+        began = time.perf_counter()
+        a @ b
+        spent.append(time.perf_counter() - began)
+    return 2 * size**3 / np.median(spent[1:]) / 1e9
+
+
+@contextlib.contextmanager
+def timed(seconds, name):
     began = time.perf_counter()
-    network.stream(sampler.batches(1, samples), samples)
-    whole = time.perf_counter() - began
-    for name, seconds in spent.items():
-        print(f"{name:12}{seconds:8.2f} s {seconds / whole:7.1%}")
-    print(f"{'whole':12}{whole:8.2f} s")
-    print(f"in the two networks: {sum(spent.values()) / whole:.1%}")
+    yield
+    seconds[name] = time.perf_counter() - began
 
 
-def measure_memory(sampler, samples):
+def sampler_of(arguments):
+    generator, _ = networks.build("cnn", SHAPE, width=arguments.width)
+    return sampler_lib.Sampler(generator)
+
+
+def measure_memory(arguments):
+    sampler = sampler_of(arguments)
     protocol = protocols.get("50k", 0)
-    if samples:
-        protocol = protocols.get("quick", samples)
+    if arguments.samples:
+        protocol = protocols.get("quick", arguments.samples)
     real = pictures(protocol.num_real)
     network = as_inception()
     network.stream(sampler.batches(0, 1_000), 1_000)
@@ -90,8 +175,9 @@ def measure_memory(sampler, samples):
     print(f"peak above that: {memory.held('VmHWM') - before:,.0f} MiB")
 
 
-def measure_repeated(sampler, samples):
-    protocol = protocols.get("quick", samples or 2_000)
+def measure_repeated(arguments):
+    sampler = sampler_of(arguments)
+    protocol = protocols.get("quick", arguments.samples or 2_000)
     scorer = scorer_lib.Scorer(as_inception(), protocol, pictures(2_000))
     for i in range(20):
         scorer.generated(sampler, step=i)
@@ -122,6 +208,7 @@ def as_inception():
 
 MEASUREMENTS = {
     "time": measure_time,
+    "precision": measure_precision,
     "memory": measure_memory,
     "repeated": measure_repeated,
 }

@@ -8,12 +8,16 @@ _BLOCK = 1024
 def checked_pair(real_features, fake_features, least):
     real = checked("real_features", real_features, least)
     fake = checked("fake_features", fake_features, least)
+    checked_sizes(real, fake)
+    return real, fake
+
+
+def checked_sizes(real, fake):
     if real.shape[1] != fake.shape[1]:
         raise ValueError(
             "`real_features` and `fake_features` must be of one size. "
             f"Received: shapes {real.shape} and {fake.shape}"
         )
-    return real, fake
 
 
 def checked(name, values, least):

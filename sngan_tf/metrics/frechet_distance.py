@@ -4,6 +4,7 @@ tensorflow-gan's drops eigenvalues below 1e-10 and casts the result back to
 float32, so that here moments and root are our own.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -16,7 +17,8 @@ def frechet_distance(real_features, fake_features):
 
     With C = F F^T, the trace of the root is the sum of the singular values of
     F1^T F2: real, and without the loss of digits that a root of small
-    eigenvalues brings, also where there are fewer samples than features.
+    eigenvalues brings, also where there are fewer samples than features. Of a
+    set that is compared again and again, `Moments` keeps what takes long.
 
     Args:
         real_features: `(n, d)`, n > 1.
@@ -28,16 +30,58 @@ def frechet_distance(real_features, fake_features):
     Raises:
         ValueError: On other shapes, or a feature that is not finite.
     """
-    real, fake = arrays.checked_pair(real_features, fake_features, least=2)
-    (mean_1, factor_1), (mean_2, factor_2) = map(_moments, (real, fake))
-    cross = np.linalg.svd(factor_1.T @ factor_2, compute_uv=False)
-    distance = (
-        np.sum((mean_1 - mean_2) ** 2)
-        + np.sum(factor_1**2)
-        + np.sum(factor_2**2)
-        - 2 * np.sum(cross)
-    )
-    return max(float(distance), 0.0)
+    pair = arrays.checked_pair(real_features, fake_features, least=2)
+    real, fake = map(Moments.of, pair)
+    return real.frechet_distance(fake)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and covariance of features.
+
+    Attributes:
+        mean: `(d,)`, float64.
+        factor: `(d, rank)`, float64: F of the covariance F F^T.
+    """
+
+    mean: np.ndarray
+    factor: np.ndarray
+
+    @classmethod
+    def of(cls, features):
+        """Returns the `Moments` of features `(n, d)`, n > 1.
+
+        Raises:
+            ValueError: As `frechet_distance` does.
+        """
+        features = arrays.checked("features", features, least=2)
+        count, size = features.shape
+        mean = arrays.mean(features)
+        if count <= size:
+            everything = slice(None)
+            factor = arrays.centered(features, everything, mean).T
+            return cls(mean, factor / math.sqrt(count - 1))
+        covariance = np.zeros((size, size))
+        for rows in arrays.blocks(features):
+            block = arrays.centered(features, rows, mean)
+            covariance += block.T @ block
+        return cls(mean, _factor(covariance / (count - 1)))
+
+    def frechet_distance(self, fake):
+        """Returns the distance to other `Moments`.
+
+        Raises:
+            ValueError: If they are of another number of features.
+        """
+        arrays.checked_sizes(self.factor.T, fake.factor.T)
+        cross = np.linalg.svd(self.factor.T @ fake.factor, compute_uv=False)
+        distance = (
+            np.sum((self.mean - fake.mean) ** 2)
+            + np.sum(self.factor**2)
+            + np.sum(fake.factor**2)
+            - 2 * np.sum(cross)
+        )
+        return max(float(distance), 0.0)
 
 
 def intra_class_frechet_distance(
@@ -70,21 +114,6 @@ def intra_class_frechet_distance(
             )
         distances.append(frechet_distance(*of_class))
     return float(np.mean(distances))
-
-
-def _moments(features):
-    """Returns the mean, and F of the covariance F F^T: `(d, rank)`."""
-    count, size = features.shape
-    mean = arrays.mean(features)
-    if count <= size:
-        everything = slice(None)
-        factor = arrays.centered(features, everything, mean).T
-        return mean, factor / math.sqrt(count - 1)
-    covariance = np.zeros((size, size))
-    for rows in arrays.blocks(features):
-        block = arrays.centered(features, rows, mean)
-        covariance += block.T @ block
-    return mean, _factor(covariance / (count - 1))
 
 
 def _factor(covariance):

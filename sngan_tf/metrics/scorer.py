@@ -126,7 +126,12 @@ class Scorer:
         protocol = self.protocol
         if len(self._others) >= protocol.num_fake:
             rows = self._others[: max(protocol.num_fake, protocol.num_scored)]
-            standing = reference_lib.load(self.network, self._pictures, rows)
+            standing = reference_lib.load(
+                self.network,
+                self._pictures,
+                rows,
+                statistics=metrics.NEIGHBOURS < len(rows) == protocol.num_fake,
+            )
             real, fake = self._reference, standing[: protocol.num_fake]
         else:
             standing = self._reference
@@ -143,10 +148,11 @@ class Scorer:
         splits = self.protocol.splits
         score, std = metrics.inception_score(scored, splits)
         kernel_distance, error = metrics.kernel_distance(*pair)
-        precision, recall = metrics.precision_recall(*pair)
+        precision, recall = real.manifold.precision_recall(fake.manifold)
+        distance = real.moments.frechet_distance(fake.moments)
         found = {
             "score": (score, std if splits > 1 else None),
-            "frechet_distance": (metrics.frechet_distance(*pair), None),
+            "frechet_distance": (distance, None),
             "kernel_distance": (kernel_distance, error),
             "precision": (precision, None),
             "recall": (recall, None),

@@ -233,6 +233,29 @@ def test_frechet_distance_of_small_features_departs_from_tensorflow_gan():
     assert metrics.frechet_distance(features, features) < 1e-12 * spread
 
 
+@pytest.mark.parametrize("counts", [(200, 300), (20, 300), (20, 30)])
+def test_moments_are_as_good_as_their_features(counts):
+    real, fake = (samples.correlated(count, 64) for count in counts)
+    known = metrics.Moments.of(real)
+    np.testing.assert_allclose(
+        known.factor @ known.factor.T,
+        np.cov(real, rowvar=False),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+    np.testing.assert_allclose(known.mean, real.mean(axis=0))
+    for other in (fake, real + 1):
+        assert known.frechet_distance(metrics.Moments.of(other)) == (
+            metrics.frechet_distance(real, other)
+        )
+
+
+def test_moments_of_features_of_other_sizes_are_refused():
+    known = metrics.Moments.of(np.eye(6))
+    with pytest.raises(ValueError, match="must be of one size"):
+        known.frechet_distance(metrics.Moments.of(np.eye(6)[:, :5]))
+
+
 def test_intra_class_distance_is_the_mean_over_classes():
     labels = np.repeat([3, 0, 7], [20, 30, 40])
     real, fake = samples.correlated(90, 6), 1.2 * samples.correlated(90, 6)

@@ -9,12 +9,14 @@ import tensorflow as tf
 
 from sngan_tf import data
 from sngan_tf import files as files_lib
+from sngan_tf import metrics
 from sngan_tf.errors import UserError
 from sngan_tf.metrics import features
 from sngan_tf.metrics import reference
 
 COUNT = 25
 ROWS = np.array([7, 3, 19, 0, 24, 11, 8, 2])
+STATISTICS = ("mean", "factor", "radii_3")
 
 
 def network(digest="0123456789ab", resize="none", batch_size=3):
@@ -49,6 +51,15 @@ def assert_of(found, given, rows):
     assert found.features.dtype == found.logits.dtype == np.float32
 
 
+def assert_statistics(found):
+    moments = metrics.Moments.of(found.features)
+    np.testing.assert_array_equal(found.moments.mean, moments.mean)
+    np.testing.assert_array_equal(found.moments.factor, moments.factor)
+    manifold = metrics.Manifold.of(found.features)
+    np.testing.assert_array_equal(found.manifold.radii, manifold.radii)
+    np.testing.assert_array_equal(found.manifold.features, found.features)
+
+
 def files(folder):
     return [path for path in folder.rglob("*") if path.is_file()]
 
@@ -64,6 +75,20 @@ def runs(monkeypatch):
         return stream(network, batches, count, *args, **options)
 
     monkeypatch.setattr(features.FeatureNetwork, "stream", counted)
+    return calls
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """Returns the list of what moments and manifolds were made of."""
+    calls = []
+    for kind in (metrics.Moments, metrics.Manifold):
+
+        def counted(features, kind=kind, of=kind.of):
+            calls.append((kind, len(features)))
+            return of(features)
+
+        monkeypatch.setattr(kind, "of", counted)
     return calls
 
 
@@ -143,6 +168,65 @@ def test_reference_is_kept(tmp_path, runs):
     assert runs == [len(ROWS)]
     assert_of(again, given, ROWS)
     np.testing.assert_array_equal(again.labels, given.labels[ROWS])
+
+
+@pytest.mark.parametrize("size", [4, 12])
+def test_moments_and_manifold_are_kept(tmp_path, made, size):
+    rows = np.arange(size)
+    first = reference.load(network(), pictures(), rows, tmp_path)
+    once = [(metrics.Moments, size), (metrics.Manifold, size)]
+    assert made == once
+    found = reference.load(network(), pictures(), rows, tmp_path)
+    for known in (first, found, found[:], found[:size], found[: size + 1]):
+        assert known.moments.factor.shape == (4, 4)
+        assert len(known.manifold.radii) == size
+    assert made == once
+    assert_statistics(found)
+
+
+def test_those_of_a_part_are_made_of_it_when_asked_for(tmp_path, made):
+    found = reference.load(network(), pictures(), ROWS, tmp_path)
+    made.clear()
+    part = found[1:6]
+    assert made == []
+    for _ in range(2):
+        assert len(part.manifold.radii) == 5
+        assert part.moments.mean is part.moments.mean
+    assert made == [(metrics.Manifold, 5), (metrics.Moments, 5)]
+    assert_statistics(part)
+
+
+def test_moments_and_manifold_are_not_kept_unless_wanted(tmp_path, made, runs):
+    found = reference.load(
+        network(), pictures(), ROWS, tmp_path, statistics=False
+    )
+    assert made == []
+    assert_statistics(found)
+    made.clear()
+    found = reference.load(network(), pictures(), ROWS, tmp_path)
+    assert len(made) == 2
+    for statistics in (True, False):
+        reference.load(network(), pictures(), ROWS, tmp_path, statistics)
+    assert len(made) == 2
+    assert_statistics(found)
+    assert runs == [len(ROWS)]
+
+
+def test_statistics_are_added_to_a_file_of_features(tmp_path, runs, caplog):
+    given = pictures()
+    reference.load(network(), given, ROWS, tmp_path)
+    (path,) = files(tmp_path)
+    with np.load(path) as archive:
+        kept = {name: archive[name] for name in ("features", "logits")}
+    np.savez(path, **kept)
+    for _ in range(2):
+        found = reference.load(network(), given, ROWS, tmp_path)
+        assert_of(found, given, ROWS)
+        assert_statistics(found)
+    assert runs == [len(ROWS)]
+    assert caplog.text == ""
+    with np.load(path) as archive:
+        assert {*archive.files} == {"features", "logits", *STATISTICS}
 
 
 def test_reference_is_kept_whatever_the_size_of_batches(tmp_path, runs):
@@ -311,11 +395,20 @@ def test_damaged_file_is_made_anew(tmp_path, runs, caplog, damage):
     path.write_bytes(damage(content))
     with caplog.at_level(logging.WARNING):
         remade = reference.load(network(), given, ROWS, tmp_path)
-    assert f"{path} is damaged, made anew" in caplog.text
+    assert caplog.text.count(f"{path} is damaged, made anew") == 1
     assert_of(remade, given, ROWS)
     assert len(runs) == 2
     assert_of(reference.load(network(), given, ROWS, tmp_path), given, ROWS)
     assert len(runs) == 2
+
+
+WHOLE = {
+    "features": np.ones((8, 4)),
+    "logits": np.ones((8, 2)),
+    "mean": np.ones(4),
+    "factor": np.ones((4, 4)),
+    "radii_3": np.ones(8),
+}
 
 
 @pytest.mark.parametrize(
@@ -327,8 +420,25 @@ def test_damaged_file_is_made_anew(tmp_path, runs, caplog, damage):
         {"features": np.ones(8), "logits": np.ones((8, 2))},
         {"features": np.ones((8, 4)), "logits": np.ones((8, 2, 1))},
         {"features": np.ones(()), "logits": np.ones((8, 2))},
+        {**WHOLE, "mean": np.ones(3)},
+        {**WHOLE, "factor": np.ones((3, 4))},
+        {**WHOLE, "factor": np.ones(4)},
+        {**WHOLE, "radii_3": np.ones(7)},
+        {**WHOLE, "others": np.ones(8)},
     ],
-    ids=["no logits", "few", "many", "one axis", "three axes", "no axis"],
+    ids=[
+        "no logits",
+        "few",
+        "many",
+        "one axis",
+        "three axes",
+        "no axis",
+        "mean of fewer",
+        "factor of fewer",
+        "factor of one axis",
+        "few radii",
+        "another array",
+    ],
 )
 def test_file_of_other_arrays_is_made_anew(tmp_path, runs, caplog, arrays):
     given = pictures()
@@ -347,7 +457,7 @@ def test_no_other_file_is_left(tmp_path):
     reference.load(network(), pictures(), ROWS, tmp_path)
     (path,) = files(tmp_path)
     with np.load(path) as archive:
-        assert sorted(archive.files) == ["features", "logits"]
+        assert {*archive.files} == {"features", "logits", *STATISTICS}
 
 
 def test_file_is_in_its_place_only_once_it_is_whole(

@@ -270,6 +270,29 @@ def test_equal_seeds_give_equal_records():
     assert other.generated(Sampler(), 1) != rows
 
 
+def test_moments_and_radii_of_real_pictures_are_made_once(monkeypatch):
+    made = []
+    for kind in (metrics.Moments, metrics.Manifold):
+
+        def counted(features, of=kind.of):
+            made.append(len(features))
+            return of(features)
+
+        monkeypatch.setattr(kind, "of", counted)
+    train = pictures(80, seed=1)
+    for expected in ([40, 40], []):
+        scorer = scorer_lib.Scorer(network(), protocol(), train, seed=5)
+        assert made == expected
+        made.clear()
+    for step in range(2):
+        scorer.generated(Sampler(), step)
+    assert made == 4 * [30]
+    made.clear()
+    for _ in range(2):  # Others of the training set are kept too.
+        scorer.real(1)
+        assert made == 2 * [30]
+
+
 # Distances within the classes.
 
 
@@ -358,6 +381,10 @@ def test_too_small_halves_are_not_compared():
     small = protocol(num_real=7, exact=False)
     scorer = scorer_lib.Scorer(network(), small, pictures(7, seed=1))
     assert scorer.real(1) == []
+    small = protocol(num_fake=3)
+    assert (
+        scorer_lib.Scorer(network(), small, pictures(60, seed=1)).real(1) == []
+    )
     small = protocol(num_real=8, num_scored=8)
     scorer = scorer_lib.Scorer(network(), small, pictures(8, seed=1))
     counts = by_name(scorer.real(1))["real_frechet_classifier_distance"]
