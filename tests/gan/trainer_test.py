@@ -431,7 +431,8 @@ def test_bytes_train_as_the_floats_of_the_authors(steps):
     noise = floats.astype("float64") * 128 + 128 - images
     assert noise.min() >= 0
     assert noise.max() < 1
-    assert len(np.unique(noise)) == noise.size
+    # Of so many floats two may agree.
+    assert len(np.unique(noise)) > noise.size - 3
     gans[1].train_step(floats)
     assert_equal(state(gans[0]), state(gans[1]))
     seen.clear()
