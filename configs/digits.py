@@ -18,16 +18,17 @@ from sngan_tf.runs import fields
 
 def get_config(text=""):
     config = fields.defaults()
+    config.operation_threads = 1
     config.data.name = "digits"
     config.data.image_size = 16
     config.data.batch_size = 32
     config.data.shift = 1
     config.network.width = 0.25
-    config.updates = 6_500
+    config.updates = 7_500
     config.average_decay = 0.999
     config.optimizer.learning_rate = 1e-3
     config.optimizer.beta_1 = 0.0
     config.optimizer.beta_2 = 0.9
-    config.sample_every = 650
-    config.evaluate_every = 3_250
+    config.sample_every = 750
+    config.evaluate_every = 3_750
     return arguments.apply(config, text)

@@ -50,6 +50,7 @@ def train(config, workdir):
     is_chief = distribution.is_chief(config.distribution)
     if is_chief:
         workdir.check_free()
+    build.set_up(config)
     with as_user_error():
         with interrupts_lib.fatal():
             strategy = distribution.strategy(config.distribution)
@@ -60,7 +61,6 @@ def train(config, workdir):
             distribution.check_batch_size(
                 field, size, strategy.num_replicas_in_sync
             )
-    build.set_up(config)
     _LOGGER.info("oneDNN: %s", build.onednn())
 
     # Load the pictures.

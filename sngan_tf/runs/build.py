@@ -58,7 +58,20 @@ def check(config):
 
 
 def set_up(config):
-    """Sets the process-wide determinism and compiler."""
+    """Sets the process-wide threads, determinism and compiler.
+
+    Before TensorFlow is used, as threads stay as they are from then on.
+    """
+    if config.operation_threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(
+                config.operation_threads
+            )
+        except RuntimeError:
+            _LOGGER.warning(
+                "`operation_threads` has no effect, as TensorFlow was used "
+                "before in this process"
+            )
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
     # TensorFlow's remapper stumbles over the gradients of leaky ReLU, prints

@@ -133,6 +133,14 @@ FIELDS = (
         "Of the networks' arithmetic; weights are float32 throughout.",
     ),
     Field(
+        "operation_threads",
+        0,
+        _NOT_NEGATIVE,
+        "Threads of one operation on a CPU; 0 as many as cores. Small ones are "
+        "sooner done by 1 each, side by side.",
+        free=True,
+    ),
+    Field(
         "steps_per_execution",
         1,
         _POSITIVE,
