@@ -98,6 +98,7 @@ def test_whole_job_without_mode(tmp_path):
     # The bar shows losses and speed.
     for word in ("4/4", "d_loss=", "g_loss=", "images_per_s="):
         assert word in process.stderr
+    assert "has no effect" not in process.stderr
     # The second time, and with the config of the first.
     process = run_forked(tmp_path, "--mode=train")
     assert process.returncode == 0, process.stderr

@@ -281,3 +281,11 @@ def test_what_is_said_of_onednn(monkeypatch, value, said):
     if value is None:
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     assert build.onednn() == said
+
+
+def test_threads_that_come_too_late_are_said(tiny_config, caplog):
+    tf.zeros(())
+    tiny_config.operation_threads = 3
+    build.set_up(tiny_config)
+    assert "`operation_threads` has no effect" in caplog.text
+    assert tf.config.threading.get_intra_op_parallelism_threads() != 3
