@@ -193,7 +193,7 @@ def test_rates_decay_by_generator_updates(tiny_config):
         ):
             optimizer.iterations.assign(step)
             rate = float(optimizer.learning_rate.numpy())
-            assert rate == pytest.approx(share * 5e-4)
+            assert rate == pytest.approx(share * 1e-3)
 
 
 def test_good_config_passes(tiny_config):
@@ -208,7 +208,7 @@ def test_gan_has_the_sizes_and_optimizers_of_the_config(tiny_config):
     assert gan.augmentation.pixels == 1
     assert (gan.average_decay, gan.average_warmup) == (0.999, True)
     for optimizer in (gan.generator_optimizer, gan.discriminator_optimizer):
-        assert float(optimizer.learning_rate.numpy()) == pytest.approx(5e-4)
+        assert float(optimizer.learning_rate.numpy()) == pytest.approx(1e-3)
         assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.9)
 
 

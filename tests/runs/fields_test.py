@@ -131,6 +131,7 @@ FREE = {
     "updates",
     "deterministic",
     "distribution",
+    "operation_threads",
     "steps_per_execution",
     "data.directory",
     "data.streaming",
