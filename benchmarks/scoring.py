@@ -26,6 +26,7 @@ import time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import frechet_distance
+import machine
 import memory
 import numpy as np
 import tensorflow as tf
@@ -98,7 +99,9 @@ def measure_precision(arguments):
             f"   precision {precision:.6f}, recall {recall:.6f}"
         )
     for dtype in (np.float32, np.float64):
-        print(f"{rate(dtype):.0f} GFLOP/s, products in {dtype.__name__}")
+        a, b = np.ones((2, machine.SIZE, machine.SIZE), dtype)
+        rate, _ = machine.rate(lambda a=a, b=b: a @ b, repeats=3)
+        print(f"{rate:.0f} GFLOP/s, products in {dtype.__name__}")
 
 
 def precision_recall(real, fake, neighbours=3):
@@ -133,17 +136,6 @@ def precision_recall(real, fake, neighbours=3):
         fake_inside[rows] = (found <= real_radii).any(axis=1)
         real_inside |= (found <= fake_radii[rows, np.newaxis]).any(axis=0)
     return fake_inside.mean(), real_inside.mean()
-
-
-def rate(dtype, size=4_096):
-    """Returns the billions of operations a second of a matrix product."""
-    a, b = np.ones((2, size, size), dtype)
-    spent = []
-    for _ in range(4):  # The first warms up.
-        began = time.perf_counter()
-        a @ b
-        spent.append(time.perf_counter() - began)
-    return 2 * size**3 / np.median(spent[1:]) / 1e9
 
 
 @contextlib.contextmanager
