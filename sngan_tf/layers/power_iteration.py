@@ -49,7 +49,7 @@ class Sigma:
     Attributes:
         scale: Positive and constant, of about the size of sigma.
         ratio: The rest, about 1, with the gradient of Eq. 9-12.
-        is_zero: 1.0 for a zero kernel, of which the factors are 1, else 0.0.
+        is_zero: Whether the kernel is zero; its factors are 1.
     """
 
     scale: Any
@@ -58,12 +58,14 @@ class Sigma:
 
     @property
     def value(self):
-        return self.scale * self.ratio * (1.0 - self.is_zero)
+        sigma = self.scale * self.ratio
+        return ops.where(self.is_zero, ops.zeros_like(sigma), sigma)
 
     @property
     def inverse(self):
         """1 / sigma, and 1 for a zero kernel."""
-        return ops.reciprocal(self.scale) * ops.reciprocal(self.ratio)
+        # In this order TensorFlow takes no gradient in the constant.
+        return ops.reciprocal(self.ratio) * ops.reciprocal(self.scale)
 
 
 def as_matrix(kernel, output_axes):
@@ -83,7 +85,9 @@ def as_matrix(kernel, output_axes):
 
 
 def measure(w, u, output_axes=(0,)):
-    """Returns the `Sigma` of `u` as it is: u^T W v with v = W^T u / |W^T u|.
+    """Returns the `Sigma` of `u` as it is: |W^T u|.
+
+    That is u^T W v with v = W^T u / |W^T u|, and has the same gradient.
 
     Args:
         w: Kernel.
@@ -91,11 +95,12 @@ def measure(w, u, output_axes=(0,)):
         output_axes: Of the kernel.
     """
     products = _Products(w, output_axes)
-    u = products.shaped(u)
-    x, scale, is_zero = _scaled(products.with_u(ops.stop_gradient(w), u))
-    length = _length(x, is_zero)
-    ratio = products.known(w, length, lambda: (u, x / length, scale))
-    return Sigma(scale, ratio, is_zero)
+    x = products.with_u(w, products.shaped(u))
+    scale, is_zero = _scale(ops.stop_gradient(x))
+    x = x / scale
+    # Of a zero kernel 1, whose slope as a root is finite.
+    square = ops.where(is_zero, ops.ones_like(scale), _dot(x, x))
+    return Sigma(scale, ops.sqrt(square), is_zero)
 
 
 def advance(w, u, steps, output_axes=(0,)):
@@ -118,11 +123,13 @@ def advance(w, u, steps, output_axes=(0,)):
     constant = ops.stop_gradient(w)
     u = products.shaped(u)
     for _ in range(steps):
-        x, scale, is_zero = _scaled(products.with_u(constant, u))
-        v = x / _length(x, is_zero)
+        x = products.with_u(constant, u)
+        scale, is_zero = _scale(x)
+        x = x / scale
+        v = ops.divide_no_nan(x, ops.sqrt(_dot(x, x)))
         # Not shorter than W^T u, so that this can be squared too.
-        u = products.with_v(constant, v) / scale + is_zero * u
-        length = _length(u)  # u^T W v / scale of the u that follows.
+        u = ops.where(is_zero, u, products.with_v(constant, v) / scale)
+        length = ops.sqrt(_dot(u, u))  # u^T W v / scale of the u that follows.
         u = u / length
     ratio = products.known(w, length, lambda: (u, v, scale))
     return products.flat(u), Sigma(scale, ratio, is_zero)
@@ -215,22 +222,15 @@ def _dot(x, y):
     return ops.einsum(f"{axes},{axes}->", x, y)
 
 
-def _scaled(x):
-    """Returns x divided by a scale, this, and whether x is zero as 1.0 or 0.0.
+def _scale(x):
+    """Returns a scale of x, and whether x is zero.
 
     The scale, a sum of absolute values, is 1 for zeros. What is divided by it
     can be squared without overflow, and keeps its digits.
     """
     scale = _dot(x, ops.sign(x))
-    is_zero = ops.cast(ops.equal(scale, 0.0), x.dtype)
-    scale = scale + is_zero
-    return x / scale, scale, is_zero
-
-
-def _length(x, is_zero=None):
-    """Returns |x|, and 1 if `is_zero`."""
-    square = _dot(x, x)
-    return ops.sqrt(square if is_zero is None else square + is_zero)
+    is_zero = ops.equal(scale, 0.0)
+    return ops.where(is_zero, ops.ones_like(scale), scale), is_zero
 
 
 def _largest_1(x):
