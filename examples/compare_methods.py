@@ -5,8 +5,10 @@ r"""Trains each method for a while and shows their samples in one figure.
 
 RUNS is the folder of the runs, one for each method; those that are done are
 not done again. `--methods` takes names, and arguments of the config after a
-comma: `--methods none wgan_gp,setting=D`. All other flags are main.py's, for
-every run. Under each name stand the losses of the last update that was logged.
+comma: `--methods none wgan_gp,setting=D`. `--config` is a config that takes a
+method. All other flags are main.py's, for every run; nothing is scored unless
+they ask for it, as by `--config.evaluate_every`. Under each name stand the last
+scores or, without any, the losses of the last update that was logged.
 """
 
 import argparse
@@ -22,8 +24,14 @@ from sngan_tf.gan import methods
 from sngan_tf.runs import workdir as workdir_lib
 
 ROOT = pathlib.Path(__file__).parents[1]
-CONFIG = "configs/cifar10_cnn.py"
 COLUMNS = 5
+# What stands under a name, of the scores that there are.
+SCORES = {
+    "inception_score": "IS",
+    "frechet_inception_distance": "FID",
+    "classifier_score": "score",
+    "frechet_classifier_distance": "distance",
+}
 
 
 def main():
@@ -31,22 +39,23 @@ def main():
     parser.add_argument("figure", type=pathlib.Path)
     parser.add_argument("runs", type=pathlib.Path)
     parser.add_argument("--methods", nargs="+", default=list(methods.METHODS))
+    parser.add_argument("--config", default="configs/cifar10_cnn.py")
     arguments, flags = parser.parse_known_args()
     shown = []
     for method in arguments.methods:
         run = workdir_lib.Workdir(arguments.runs.resolve() / method)
-        train(method, run, flags)
+        train(arguments.config, method, run, flags)
         shown.append(panel(method, run))
     images_lib.save_png(arguments.figure, panels.tile(shown, COLUMNS))
 
 
-def train(method, run, flags):
+def train(config, method, run, flags):
     subprocess.run(
         [
             sys.executable,
             "main.py",
             "--mode=train",
-            f"--config={CONFIG}:method={method}",
+            f"--config={config}:method={method}",
             f"--workdir={run.path}",
             "--config.evaluate_every=0",
             *flags,
@@ -58,9 +67,19 @@ def train(method, run, flags):
 
 def panel(method, run):
     grid = images_lib.read_png(max(run.samples.glob("step_*.png")))
-    last = files.read_rows(run.train_log)[-1]
-    losses = f"d_loss {last['d_loss']:.3g}, g_loss {last['g_loss']:.3g}"
-    return panels.captioned(grid, method.replace(",setting=", " "), losses)
+    return panels.captioned(
+        grid, method.replace(",setting=", " "), last_values(run)
+    )
+
+
+def last_values(run):
+    rows = files.read_rows(run.scores) if run.scores.exists() else []
+    values = {row["metric"]: row["value"] for row in rows}
+    shown = {SCORES[key]: values[key] for key in SCORES if key in values}
+    if not shown:
+        last = files.read_rows(run.train_log)[-1]
+        shown = {key: last[key] for key in ("d_loss", "g_loss")}
+    return ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
 
 
 if __name__ == "__main__":
