@@ -16,6 +16,29 @@ _TRANSPOSED = (
     layers.Conv2DTranspose,
     layers.Conv3DTranspose,
 )
+_CONVOLUTIONS = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    *_DEPTHWISE,
+    *_SEPARABLE,
+    *_TRANSPOSED,
+)
+
+
+def is_convolution(layer):
+    """Returns whether a layer convolves with kernels of its own."""
+    return isinstance(layer, _CONVOLUTIONS)
+
+
+def is_depthwise(layer):
+    """Returns whether the kernel of a layer is one for each channel."""
+    return isinstance(layer, _DEPTHWISE)
+
+
+def is_transposed(layer):
+    """Returns whether a layer is a transposed convolution."""
+    return isinstance(layer, _TRANSPOSED)
 
 
 def _einsum_output_axes(equation):
@@ -66,6 +89,18 @@ def find_kernels(layer, output_axes=None):
     for sublayer in sublayers(layer):
         for variable, axes in own_kernels(sublayer, output_axes):
             found.setdefault(id(variable), (variable, axes))
+    return list(found.values())
+
+
+def holders(layer, output_axes=None):
+    """Returns the layers that hold the kernels of `find_kernels` themselves.
+
+    Of a kernel that several share, the first.
+    """
+    found = {}
+    for sublayer in sublayers(layer):
+        for variable, _ in own_kernels(sublayer, output_axes):
+            found.setdefault(id(variable), sublayer)
     return list(found.values())
 
 

@@ -5,9 +5,9 @@ from keras import initializers
 from keras import ops
 
 from sngan_tf.layers import kernel_normalization
+from sngan_tf.layers import kernels
+from sngan_tf.layers import norms
 from sngan_tf.layers import power_iteration
-
-NORMS = ("matrix",)
 
 
 @keras.saving.register_keras_serializable("sngan_tf")
@@ -72,15 +72,17 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         power_iterations=1,
         norm="matrix",
         bound=1.0,
+        at_most=False,
         learn_scale=False,
         output_axes=None,
         **kwargs,
     ):
-        _check_arguments(power_iterations, norm, bound, learn_scale)
+        _check_arguments(power_iterations, norm, bound, at_most, learn_scale)
         super().__init__(layer, learn_scale, output_axes, **kwargs)
         self.power_iterations = int(power_iterations)
         self.norm = norm
         self.bound = float(bound)
+        self.at_most = bool(at_most)
 
     def spectral_norm(self):
         """Returns the current estimate of sigma(W), a float32 scalar.
@@ -88,10 +90,10 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         A layer with several kernels returns a list, in the order of
         `kernels`.
         """
-        norms = [
+        sigmas = [
             self._divisor(i, kernel) for i, kernel in enumerate(self._kernels)
         ]
-        return norms[0] if len(norms) == 1 else norms
+        return sigmas[0] if len(sigmas) == 1 else sigmas
 
     def update(self):
         """Advances every `u` by `power_iterations` steps, without a call.
@@ -115,56 +117,69 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
             "power_iterations": self.power_iterations,
             "norm": self.norm,
             "bound": self.bound,
+            "at_most": self.at_most,
         }
 
     def _build_statistics(self):
-        self._vectors = self._keep("u", self._add_vector)
+        holders = kernels.holders(self.layer, self.output_axes)
+        self._norms = tuple(
+            norms.of_kernel(self.norm, *found)
+            for found in zip(holders, self._kernels, self._output_axes)
+        )
+        self._vectors = [
+            [self._add_vector(i, norm) for norm in several]
+            for i, several in enumerate(self._norms)
+        ]
 
     def _settle_statistics(self):
-        for i, u in enumerate(self._vectors):
-            u.assign(self._settled_vector(i, u.shape))
+        for i, vectors in enumerate(self._vectors):
+            for norm, u in zip(self._norms[i], vectors):
+                u.assign(self._settled_vector(i, norm))
 
-    def _settled_vector(self, index, shape):
-        start = initializers.RandomNormal(stddev=1.0)(shape, "float32")
-        return power_iteration.warm_start(self._matrix(index), start)
+    def _settled_vector(self, index, norm):
+        kernel = ops.cast(self._kernels[index], "float32")
+        start = initializers.RandomNormal(stddev=1.0)(norm.shape, "float32")
+        return norm.settle(kernel, start)
 
-    def _add_vector(self, index):
-        return self.add_weight(
-            name="u",
-            shape=(self._matrix(index).shape[0],),
+    def _add_vector(self, index, norm):
+        vector = self.add_weight(
+            name=norm.name,
+            shape=norm.shape,
             initializer=lambda shape, dtype=None: self._settled_vector(
-                index, shape
+                index, norm
             ),
             dtype="float32",
             trainable=False,
             autocast=False,
             aggregation="only_first_replica",
         )
-
-    def _matrix(self, index):
-        kernel = ops.cast(self._kernels[index], "float32")
-        return power_iteration.as_matrix(kernel, self._output_axes[index])
-
-    def _advance(self, index, kernel):
-        """Advances `u` and returns the `Sigma` of the new one."""
-        u, sigma = power_iteration.advance(
-            kernel,
-            ops.cast(self._vectors[index], "float32"),
-            self.power_iterations,
-            self._output_axes[index],
-        )
-        self._vectors[index].assign(u)
-        return sigma
+        # tf.train.Checkpoint follows attributes but not lists of a layer.
+        setattr(self, f"{norm.name}_{index}", vector)
+        return vector
 
     def _sigma(self, index, kernel, training=False):
         kernel = ops.cast(kernel, "float32")
-        if training and not power_iteration.is_paused():
-            return self._advance(index, kernel)
-        return power_iteration.measure(
-            kernel,
-            ops.cast(self._vectors[index], "float32"),
-            self._output_axes[index],
+        advances = training and not power_iteration.is_paused()
+        sigmas = []
+        for norm, vector in zip(self._norms[index], self._vectors[index]):
+            u = ops.cast(vector, "float32")
+            if advances:
+                u, sigma = norm.advance(kernel, u, self.power_iterations)
+                vector.assign(u)
+            else:
+                sigma = norm.measure(kernel, u)
+            sigmas.append(sigma)
+        return norms.mean(sigmas)
+
+    def _normalize(self, index, training):
+        if not self.at_most:
+            return super()._normalize(index, training)
+        kernel = ops.cast(self._kernels[index], self._kernels[index].dtype)
+        sigma = self._sigma(index, kernel, training)
+        factor = ops.where(
+            sigma.value > self.bound, sigma.inverse * self.bound, 1.0
         )
+        return kernel * ops.cast(factor, kernel.dtype)
 
     def _divisor(self, index, kernel, training=False):
         return self._sigma(index, kernel, training).value
@@ -173,15 +188,15 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         return self._sigma(index, kernel, training).inverse
 
 
-def _check_arguments(power_iterations, norm, bound, learn_scale):
+def _check_arguments(power_iterations, norm, bound, at_most, learn_scale):
     if int(power_iterations) != power_iterations or power_iterations < 1:
         raise ValueError(
             "`power_iterations` must be an integer of at least 1. "
             f"Received: power_iterations={power_iterations}"
         )
-    if norm not in NORMS:
+    if norm not in norms.NORMS:
         raise ValueError(
-            f"`norm` must be one of {', '.join(map(repr, NORMS))}. "
+            f"`norm` must be one of {', '.join(map(repr, norms.NORMS))}. "
             f"Received: norm={norm!r}"
         )
     if not 0 < bound < float("inf"):
@@ -192,4 +207,9 @@ def _check_arguments(power_iterations, norm, bound, learn_scale):
         raise ValueError(
             "`bound` must stay 1.0 with `learn_scale`, which takes its place. "
             f"Received: bound={bound}"
+        )
+    if learn_scale and at_most:
+        raise ValueError(
+            "`at_most` must stay False with `learn_scale`, which has no bound. "
+            f"Received: at_most={at_most}"
         )

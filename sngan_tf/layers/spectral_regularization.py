@@ -58,7 +58,7 @@ class SpectralRegularization(spectral_normalization.SpectralNormalization):
 
     def get_config(self):
         config = super().get_config()
-        for name in ("norm", "bound", "learn_scale"):
+        for name in ("norm", "bound", "at_most", "learn_scale"):
             config.pop(name)
         return {**config, "coefficient": self.coefficient}
 
