@@ -89,8 +89,11 @@ class Convolution:
             matrices, y
         )
 
-    def slope(self, x, y):
-        """Returns the gradient of `<y, forward(matrices, x)>` in matrices."""
+    def slope(self, matrices, x, y):
+        """Returns the gradient of `<y, forward(matrices, x)>` in matrices.
+
+        That is the same for all matrices.
+        """
         if self.transposed:
             x, y = y, x
         return ops.einsum("gpk,gpo->gko", self._patches(x), self._grouped(y))

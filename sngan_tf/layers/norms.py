@@ -51,13 +51,17 @@ def mean(sigmas):
     """Returns the `Sigma` of the mean of one or two."""
     if len(sigmas) == 1:
         return sigmas[0]
-    is_zero = sigmas[0].is_zero * sigmas[1].is_zero
-    scales = [s.scale / 2 * (1.0 - s.is_zero) for s in sigmas]
-    scale = scales[0] + scales[1] + is_zero
-    ratios = [s.ratio * (part / scale) for s, part in zip(sigmas, scales)]
-    return power_iteration.Sigma(
-        scale, ratios[0] + ratios[1] + is_zero, is_zero
+    is_zero = ops.logical_and(*(sigma.is_zero for sigma in sigmas))
+    one = ops.ones_like(sigmas[0].scale)
+    parts = [
+        ops.where(sigma.is_zero, ops.zeros_like(one), sigma.scale / 2)
+        for sigma in sigmas
+    ]
+    scale = ops.where(is_zero, one, sum(parts))
+    ratio = sum(
+        sigma.ratio * (part / scale) for sigma, part in zip(sigmas, parts)
     )
+    return power_iteration.Sigma(scale, ops.where(is_zero, one, ratio), is_zero)
 
 
 class MatrixNorm:
@@ -73,16 +77,17 @@ class MatrixNorm:
         self.name = name
         self.shape = (math.prod(kernel_shape[axis] for axis in axes),)
         self._axes = tuple(axes)
+        self._map = power_iteration.Matrix(len(kernel_shape), axes)
 
     def settle(self, kernel, u):
         matrix = power_iteration.as_matrix(kernel, self._axes)
         return power_iteration.warm_start(matrix, u)
 
     def measure(self, kernel, u):
-        return power_iteration.measure(kernel, u, self._axes)
+        return power_iteration.measure(kernel, u, self._map)
 
     def advance(self, kernel, u, steps):
-        return power_iteration.advance(kernel, u, steps, self._axes)
+        return power_iteration.advance(kernel, u, steps, self._map)
 
 
 class ConvolutionNorm:
@@ -130,60 +135,16 @@ class ConvolutionNorm:
 
     def measure(self, kernel, u):
         matrices = self._map.matrices(kernel)
-        u = self._flat(u)
-        v, length, scale, is_zero = self._transposed(matrices, u)
-        ratio = self._known(matrices, length, lambda: (u, v, scale))
-        return power_iteration.Sigma(scale, ratio, is_zero)
+        return power_iteration.measure(matrices, self._flat(u), self._map)
 
     def advance(self, kernel, u, steps):
-        matrices = self._map.matrices(kernel)
-        constant = ops.stop_gradient(matrices)
-        u = self._flat(u)
-        for _ in range(steps):
-            v, _, scale, is_zero = self._transposed(constant, u)
-            # Not shorter than the transpose's, so that this can be squared.
-            u = self._map.forward(constant, v) / scale + is_zero * u
-            length = ops.sqrt(ops.sum(ops.square(u)))
-            u = u / length
-        ratio = self._known(matrices, length, lambda: (u, v, scale))
-        sigma = power_iteration.Sigma(scale, ratio, is_zero)
+        u, sigma = power_iteration.advance(
+            self._map.matrices(kernel), self._flat(u), steps, self._map
+        )
         return ops.reshape(u, self.shape), sigma
 
     def _flat(self, u):
         return ops.reshape(u, (-1, self.shape[-1]))
-
-    def _transposed(self, matrices, u):
-        """Returns the unit vector along A^T u, and |A^T u| as a product.
-
-        Returns:
-            `(v, length, scale, is_zero)`, the last 1.0 where A^T u is zero;
-            then v is so too, and both factors are 1.
-        """
-        x = self._map.adjoint(ops.stop_gradient(matrices), u)
-        scale = ops.sum(ops.abs(x))
-        is_zero = ops.cast(ops.equal(scale, 0.0), x.dtype)
-        scale = scale + is_zero
-        x = x / scale
-        length = ops.sqrt(ops.sum(ops.square(x)) + is_zero)
-        return x / length, length, scale, is_zero
-
-    def _known(self, matrices, value, vectors):
-        """Returns `value`, <u, A v> / scale, differentiable in the matrices.
-
-        To multiply again would give the same value and gradient.
-        """
-
-        @ops.custom_gradient
-        def ratio(matrices):
-            def gradient(*args, upstream=None):
-                # PyTorch hands on the inputs, and this by its name.
-                slope = args[0] if upstream is None else upstream
-                u, v, scale = vectors()
-                return self._map.slope(v * (slope / scale), u)
-
-            return value, gradient
-
-        return ratio(matrices)
 
 
 def _channels_out(convolution, kernel):

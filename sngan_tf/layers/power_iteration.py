@@ -1,8 +1,9 @@
 """Spectral norm of a kernel by power iteration (Algorithm 1, Miyato 2018).
 
 Functions on `keras.ops` alone. A kernel `w` of any rank is the matrix
-`(d_out, rest)` whose rows are counted by its `output_axes`, by default those
-of a matrix; `u` is `(d_out,)`. All are float32 unless the caller holds more.
+`(d_out, rest)` whose rows are counted by its `output_axes`, and `u` is
+`(d_out,)`; or it is any other linear map, with the methods of `Matrix`. All are
+float32 unless the caller holds more.
 """
 
 import contextlib
@@ -84,18 +85,55 @@ def as_matrix(kernel, output_axes):
     return ops.reshape(kernel, (d_out, -1))
 
 
-def measure(w, u, output_axes=(0,)):
+class Matrix:
+    """A kernel as the matrix whose rows its `output_axes` count.
+
+    A linear map, as `measure` and `advance` take them: W v, W^T u, and the
+    gradient of u^T W v in W. Each vector has the shape of its axes, but `u` is
+    `(d_out,)`. Einsum reads a kernel as it lies; to be a matrix it would first
+    be transposed.
+
+    Args:
+        rank: Of the kernel.
+        output_axes: Tuple of axes, negative or not.
+    """
+
+    def __init__(self, rank=2, output_axes=(0,)):
+        kernel = string.ascii_lowercase[:rank]
+        outputs = "".join(kernel[axis] for axis in output_axes)
+        rest = "".join(axis for axis in kernel if axis not in outputs)
+        self._axes = tuple(output_axes)
+        self._forward = f"{kernel},{rest}->{outputs}"
+        self._adjoint = f"{kernel},{outputs}->{rest}"
+        self._slope = f"{rest},{outputs}->{kernel}"
+
+    def forward(self, w, v):
+        u = ops.einsum(self._forward, w, v)
+        return ops.reshape(u, (-1,)) if len(self._axes) > 1 else u
+
+    def adjoint(self, w, u):
+        return ops.einsum(self._adjoint, w, self._shaped(u, w.shape))
+
+    def slope(self, w, v, u):
+        return ops.einsum(self._slope, v, self._shaped(u, w.shape))
+
+    def _shaped(self, u, shape):
+        if len(self._axes) == 1:
+            return u
+        return ops.reshape(u, [shape[axis] for axis in self._axes])
+
+
+def measure(w, u, linear_map):
     """Returns the `Sigma` of `u` as it is: |W^T u|.
 
     That is u^T W v with v = W^T u / |W^T u|, and has the same gradient.
 
     Args:
-        w: Kernel.
-        u: Unit vector, `(d_out,)`.
-        output_axes: Of the kernel.
+        w: Kernel, as the map has it.
+        u: Vector of length 1, in the shape of the map's outputs.
+        linear_map: `Matrix`, or another with its methods.
     """
-    products = _Products(w, output_axes)
-    x = products.with_u(w, products.shaped(u))
+    x = linear_map.adjoint(w, u)
     scale, is_zero = _scale(ops.stop_gradient(x))
     x = x / scale
     # Of a zero kernel 1, whose slope as a root is finite.
@@ -103,36 +141,36 @@ def measure(w, u, output_axes=(0,)):
     return Sigma(scale, ops.sqrt(square), is_zero)
 
 
-def advance(w, u, steps, output_axes=(0,)):
+def advance(w, u, steps, linear_map):
     """Advances `u` by `steps` iterations.
 
     A step that maps to zero (a zero kernel) leaves `u` as it was, so that a
     kernel which later grows from zero is still measured.
 
     Args:
-        w: Kernel.
-        u: Unit vector, `(d_out,)`.
+        w: As of `measure`.
+        u: As of `measure`.
         steps: Number of iterations, a Python int of at least 1.
-        output_axes: Of the kernel.
+        linear_map: As of `measure`.
 
     Returns:
         `(u, sigma)`: the new u, and the `Sigma` u^T W v of the last step, in
         which u and v are constants for the gradient.
     """
-    products = _Products(w, output_axes)
     constant = ops.stop_gradient(w)
-    u = products.shaped(u)
     for _ in range(steps):
-        x = products.with_u(constant, u)
+        x = linear_map.adjoint(constant, u)
         scale, is_zero = _scale(x)
         x = x / scale
         v = ops.divide_no_nan(x, ops.sqrt(_dot(x, x)))
         # Not shorter than W^T u, so that this can be squared too.
-        u = ops.where(is_zero, u, products.with_v(constant, v) / scale)
+        u = ops.where(is_zero, u, linear_map.forward(constant, v) / scale)
         length = ops.sqrt(_dot(u, u))  # u^T W v / scale of the u that follows.
         u = u / length
-    ratio = products.known(w, length, lambda: (u, v, scale))
-    return products.flat(u), Sigma(scale, ratio, is_zero)
+    ratio = _known(
+        w, length, lambda slope: linear_map.slope(w, v * (slope / scale), u)
+    )
+    return u, Sigma(scale, ratio, is_zero)
 
 
 def warm_start(w, u):
@@ -166,55 +204,26 @@ def warm_start(w, u):
     return ops.where(length > 0, settled / ops.maximum(length, 1.0), start)
 
 
-class _Products:
-    """Products of a kernel with vectors, each in the shape of its axes.
+def _known(w, value, gradient):
+    """Returns `value` with a gradient in W.
 
-    Einsum reads a kernel as it lies; to be a matrix it is first transposed.
+    To compute it again, differentiably, would give the same of both.
+
+    Args:
+        w: Kernel.
+        value: Scalar, computed without a gradient.
+        gradient: Function of the slope of what follows to that in W.
     """
 
-    def __init__(self, w, output_axes):
-        kernel = string.ascii_lowercase[: len(w.shape)]
-        outputs = "".join(kernel[axis] for axis in output_axes)
-        rest = "".join(axis for axis in kernel if axis not in outputs)
-        self._with_u = f"{kernel},{outputs}->{rest}"
-        self._with_v = f"{kernel},{rest}->{outputs}"
-        self._outer = f"{rest},{outputs}->{kernel}"
-        self._shape = tuple(w.shape[axis] for axis in output_axes)
+    @ops.custom_gradient
+    def known(w):
+        def backward(*args, upstream=None):
+            # PyTorch hands on the inputs, and this by its name.
+            return gradient(args[0] if upstream is None else upstream)
 
-    def shaped(self, u):
-        return ops.reshape(u, self._shape) if len(self._shape) > 1 else u
+        return value, backward
 
-    def flat(self, u):
-        return ops.reshape(u, (-1,)) if len(self._shape) > 1 else u
-
-    def with_u(self, w, u):
-        return ops.einsum(self._with_u, w, u)
-
-    def with_v(self, w, v):
-        return ops.einsum(self._with_v, w, v)
-
-    def known(self, w, value, vectors):
-        """Returns `value`, which is u^T W v / scale, differentiable in W.
-
-        To multiply again would give the same value and gradient.
-
-        Args:
-            w: Kernel.
-            value: Computed without a gradient.
-            vectors: Function to `(u, v, scale)`.
-        """
-
-        @ops.custom_gradient
-        def ratio(w):
-            def gradient(*args, upstream=None):
-                # PyTorch hands on the inputs, and this by its name.
-                slope = args[0] if upstream is None else upstream
-                u, v, scale = vectors()
-                return ops.einsum(self._outer, v * (slope / scale), u)
-
-            return value, gradient
-
-        return ratio(w)
+    return known(w)
 
 
 def _dot(x, y):

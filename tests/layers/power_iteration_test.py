@@ -6,6 +6,8 @@ from keras import ops
 
 from sngan_tf.layers import power_iteration
 
+MATRIX = power_iteration.Matrix()
+
 few_examples = hypothesis.settings(
     derandomize=True, deadline=None, max_examples=20
 )
@@ -30,11 +32,11 @@ def true_sigma(w):
 
 def estimate(w, u):
     """The estimate of inference: a fresh v from the given u."""
-    return float(power_iteration.measure(w, u).value)
+    return float(power_iteration.measure(w, u, MATRIX).value)
 
 
 def advance(w, u, steps):
-    u, sigma = power_iteration.advance(w, u, steps)
+    u, sigma = power_iteration.advance(w, u, steps, MATRIX)
     return np.array(u), float(sigma.value)
 
 
@@ -83,7 +85,7 @@ def test_settled_sigma_and_u_match_svd(shape, scale):
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_inverse_times_kernel_has_norm_1(scale):
     w = random_matrix((6, 9), scale=scale)
-    _, sigma = power_iteration.advance(w, random_unit(6), 300)
+    _, sigma = power_iteration.advance(w, random_unit(6), 300, MATRIX)
     np.testing.assert_allclose(
         true_sigma(w * np.array(sigma.inverse)), 1, rtol=1e-5
     )
@@ -112,12 +114,13 @@ def test_kernels_of_any_rank_are_read_as_their_matrix(shape, output_axes):
     kernel = ops.convert_to_tensor(random_matrix(shape))
     matrix = power_iteration.as_matrix(kernel, output_axes)
     u = random_unit(matrix.shape[0])
-    new_u, sigma = power_iteration.advance(kernel, u, 2, output_axes)
+    linear_map = power_iteration.Matrix(len(shape), output_axes)
+    new_u, sigma = power_iteration.advance(kernel, u, 2, linear_map)
     expected_u, expected = advance(matrix, u, 2)
     np.testing.assert_allclose(new_u, expected_u, atol=1e-6)
     np.testing.assert_allclose(sigma.value, expected, rtol=1e-6)
     np.testing.assert_allclose(
-        power_iteration.measure(kernel, u, output_axes).value,
+        power_iteration.measure(kernel, u, linear_map).value,
         np.linalg.norm(u @ np.array(matrix)),
         rtol=1e-6,
     )
@@ -170,7 +173,7 @@ def test_zero_matrix_keeps_u():
     new_u, sigma = advance(zeros, u, 2)
     np.testing.assert_allclose(new_u, u, rtol=1e-6)
     assert sigma == estimate(zeros, u) == 0
-    assert float(power_iteration.measure(zeros, u).inverse) == 1
+    assert float(power_iteration.measure(zeros, u, MATRIX).inverse) == 1
 
 
 @pytest.mark.parametrize("shape", [(600, 40), (40, 600), (512, 512)])
