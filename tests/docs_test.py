@@ -26,6 +26,15 @@ def test_examples_of_the_layer_run_as_they_stand(number, tmp_path, monkeypatch):
         assert kinds == ["SpectralNormalization", "Flatten", "Dense"]
         kinds = [type(layer).__name__ for layer in names["plain"].layers]
         assert kinds == ["Conv2D", "Flatten", "Dense"]
+    for model, norms, bound in (
+        ("features", ["conv", "conv"], 0.95),
+        ("classifier", ["conv", "conv"], 1.0),
+        ("value", ["matrix"], 1.0),
+    ):
+        if model in names:
+            found = [x for x in names[model].layers if hasattr(x, "at_most")]
+            assert [layer.norm for layer in found] == norms
+            assert all(x.at_most and x.bound == bound for x in found)
     if "Bilinear" in names:
         layer = names["layer"]
         assert layer(keras.ops.ones((2, 3))).shape == (2, 8, 4)

@@ -14,8 +14,11 @@ def spectral_norms(model):
     """Returns `{name: norm}`, the largest singular value of each kernel.
 
     Measured in float64 on the kernel that inference uses, so a normalised one
-    stands near its bound (Fig. 9); each is read as the matrix d_out x rest. A
-    name is that of the layer that holds the kernel, as `dense`, followed by
+    stands near its bound (Fig. 9); each is read as the matrix d_out x rest,
+    also where another norm divides: for `norm="conv"` they then lie below the
+    bound, as far as that of the map exceeds that of the matrix.
+
+    A name is that of the layer that holds the kernel, as `dense`, followed by
     the kernel's where the layer has several, as `lstm_cell/kernel`. Of layers
     with one name, those after the first get a number, as `lstm_cell_1/kernel`.
 
@@ -40,7 +43,8 @@ def spectral_norms(model):
 def spectral_estimates(model):
     """Returns `{name: sigma(W)}` of each kernel that has a `u`.
 
-    What spectral normalization divides by and spectral regularization
+    What spectral normalization divides by, in the norm of each layer (with
+    `at_most` where it is above the bound), and spectral regularization
     penalises: float32 scalars, of the kernels themselves, at the cost of a
     product of each with a vector. No variable changes, and it can be compiled.
 

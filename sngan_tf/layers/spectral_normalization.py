@@ -21,8 +21,8 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
 
     The wrapped layer computes with `bound * W / sigma(W)`. Its own kernel
     stays the trainable, un-normalised W and is never assigned; sigma is part
-    of the graph, so the gradient is that of Eq. 9-12. Each kernel is read as
-    the matrix d_out x rest (see `kernels.find_kernels`) and has one
+    of the graph, so the gradient is that of Eq. 9-12. By default each kernel
+    is read as the matrix d_out x rest (see `kernels.find_kernels`) and has one
     non-trainable float32 vector `u`.
 
     With `training=True` a call advances `u` by `power_iterations` steps
@@ -39,10 +39,22 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
             depthwise, separable), `EinsumDense`, `MultiHeadAttention`,
             `Embedding`, recurrent, or a layer made of these.
         power_iterations: Steps for each training call, at least 1.
-        norm: Which norm divides; `"matrix"` is that of the reshaped kernel,
-            as in the paper.
-        bound: The spectral norm that the kernels get, positive (the authors'
-            `factor`).
+        norm: Which norm divides.
+            `"matrix"`: that of the kernel as d_out x rest, as in the paper.
+            `"conv"`: of a convolution, the operator norm of the map itself
+            with its stride, padding, dilation and groups, at the input size
+            that the layer was built with (footnote 3); `u` is a picture of
+            its outputs. Other kernels as `"matrix"`.
+            `"bidirectional"`: of a convolution, the mean of the norms of its
+            kernel as d_out x rest and as d_in x rest (BSN, Lin et al., 2021);
+            the second has a vector of its own, `u_in`. Other kernels, and
+            those whose two matrices agree, as `"matrix"`.
+        bound: The norm that the kernels get, positive (the authors'
+            `factor`). Other than 1, Lin et al. call the result SSN with the
+            norm `"matrix"`, and BSSN with `"bidirectional"`.
+        at_most: If true, kernels whose norm is below `bound` stay as they
+            are: W / max(1, sigma(W) / bound), of which the gradient is then
+            the identity.
         learn_scale: If true, a trainable scalar `gamma` for each kernel takes
             the place of `bound` (Appendix E, Eq. 32); it starts at sigma(W),
             so that the layer starts unchanged (at 1 for a zero kernel).
@@ -56,14 +68,16 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
 
     Raises:
         ValueError: On an argument out of range, on a layer without kernels
-            or with half-precision ones, and on a layer that is normalised or
-            quantized already, or has LoRA.
+            or with half-precision ones, on a layer that is normalised or
+            quantized already, or has LoRA, on `at_most` with `learn_scale`,
+            and at build if `"conv"` finds a convolution of open input size.
 
     Example:
     >>> layer = SpectralNormalization(keras.layers.Conv2D(64, 3))
     >>> outputs = layer(images, training=True)
 
-    Reference: https://arxiv.org/abs/1802.05957
+    References: https://arxiv.org/abs/1802.05957 (spectral normalization),
+    https://arxiv.org/abs/2009.02773 (bidirectional).
     """
 
     def __init__(
@@ -87,6 +101,7 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
     def spectral_norm(self):
         """Returns the current estimate of sigma(W), a float32 scalar.
 
+        In the layer's own norm, and of W itself, whatever `bound` is.
         A layer with several kernels returns a list, in the order of
         `kernels`.
         """
