@@ -12,6 +12,7 @@ import sys
 __version__ = "0.1.0"
 _HOMES = {
     "GAN": "gan",
+    "SpectralCompensation": "gan.spectral_compensation",
     "SpectralNormalization": "layers",
     "fold": "layers",
     "load_run": "runs.loading",

@@ -18,6 +18,9 @@ from sngan_tf import SpectralNormalization
 from sngan_tf import files
 from sngan_tf import images
 from sngan_tf import networks
+from sngan_tf.gan import GAN
+from sngan_tf.gan import methods
+from sngan_tf.gan import spectral_compensation
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -115,6 +118,29 @@ def test_gan_takes_part(monkeypatch):
     assert later["d_loss"] != first["d_loss"]
     pair = small.build("cnn", (8, 8, 3), 4, 1 / 32, "none")
     assert built.parameters == tuple(map(trainable, pair))
+
+
+@pytest.mark.slow
+def test_callbacks_of_a_method_are_part_of_its_steps(monkeypatch):
+    edited = []
+    monkeypatch.setattr(
+        spectral_compensation.SpectralCompensation,
+        "compensate",
+        lambda self: edited.append(int(self.model.step.numpy())),
+    )
+    contestant = module("contestants.tensorflow_")
+    gan = GAN(*small.build("cnn", (8, 8, 1), 4, 1.0, "sr_gan_static"))
+    gan.compile("sgd", "sgd", run_eagerly=True)
+    callbacks = methods.get("sr_gan_static").callbacks()
+    assert contestant._has_uncounted(gan, callbacks)
+    assert not contestant._has_uncounted(gan, [])
+    strategy = contestant.tf.distribute.get_strategy()
+    cell = tiny("quarter", image_size=8, channels=1)
+    run = contestant._run(gan, strategy, cell, callbacks)
+    # Counted on from turn to turn.
+    for steps in (3, 4, 3):
+        run(steps)
+    assert edited == [5, 10]
 
 
 class Anything:

@@ -38,9 +38,8 @@ def build(network, method, coefficient=None):
             method=method,
             num_classes=num_classes,
         ),
-        loss=method.losses[0],
         num_classes=num_classes,
-        gradient_penalty=method.coefficient if method.gradient_penalty else 0,
+        **pairs.arguments(method),
     )
     # Without epsilon any gradient but 0 moves a weight by the learning rate.
     gan.compile(
@@ -125,7 +124,7 @@ def test_steps_change_what_they_should_and_nothing_else(network, method):
     )
 
     generator, discriminator = state(gan.generator), state(gan.discriminator)
-    losses = gan._generator_step(BATCH, draw=1)
+    losses = gan._generator_step(BATCH, 1, images, labels)
     assert np.isfinite([float(loss) for loss in losses.values()]).all()
     assert changed(discriminator, state(gan.discriminator)) == set()
     updated = changed(generator, state(gan.generator))
@@ -188,6 +187,41 @@ def test_exported(network, tmp_path):
 
 
 # What a method promises of the weights, once settled.
+
+
+@pytest.mark.parametrize(
+    ("network", "method"),
+    [("cnn", "sr_gan_dynamic"), ("resnet_projection", "sr_gan_static")],
+)
+def test_compensation_edits_convolutions_alone(network, method):
+    gan = build(network, method)
+    (callback,) = methods.get(method).callbacks()
+    callback.set_model(gan)
+    ratios = ratios_of_convolutions(gan)
+    for record in callback.variables:
+        record.assign(np.full(record.shape, 0.9))
+    before, generator = state(gan.discriminator), state(gan.generator)
+    callback.compensate()
+    assert changed(generator, state(gan.generator)) == set()
+    updated = changed(before, state(gan.discriminator))
+    assert updated == paths(kernel for kernel, _ in callback._kernels)
+    assert len(updated) == len(ratios)
+    for old, new in zip(ratios, ratios_of_convolutions(gan), strict=True):
+        if method == "sr_gan_static":
+            old[: len(old) // 2] = 1
+        else:
+            old = np.maximum(old, 0.9)
+        np.testing.assert_allclose(new, old, atol=1e-5)
+
+
+def ratios_of_convolutions(gan):
+    """Returns s / s_1 of each convolution of the discriminator."""
+    values = [
+        np.linalg.svd(w, compute_uv=False)
+        for layer, w in matrices(gan.discriminator)
+        if isinstance(layer, keras.layers.Conv2D)
+    ]
+    return [s / s[0] for s in values]
 
 
 @pytest.mark.parametrize("network", networks.NETWORKS)

@@ -32,6 +32,8 @@ NEUTRAL = (
     "gan/penalties",
     "gan/methods",
     "gan/schedules",
+    "gan/spectral_compensation",
+    "gan/step_callback",
 )
 # What a package brings that is installed without extras.
 LIGHT = {"keras", "numpy", "tensorflow"}

@@ -9,17 +9,30 @@ from sngan_tf import networks
 from sngan_tf.gan import methods
 
 NETWORKS = [(network, "spectral_norm") for network in networks.NETWORKS]
-METHODS = [("cnn", method) for method in methods.METHODS]
+# Callbacks are not of a step.
+METHODS = [
+    ("cnn", name) for name, row in methods.METHODS.items() if not row.callback
+]
 MEETING = [
     ("resnet", "layer_norm"),
     ("gulrajani_resnet", "gan_gp"),
     ("resnet_concat", "wgan_gp_spectral_norm"),
     ("resnet_projection", "batch_norm"),
     ("resnet_projection", "orthonormal"),
+    ("resnet_projection", "r1_r2"),
     ("resnet_projection", "wgan_gp_weight_norm"),
     ("acgan_resnet", "batch_norm"),
     ("acgan_resnet", "wgan_gp_frobenius_norm"),
 ]
 ALL = [*dict.fromkeys(NETWORKS + METHODS + MEETING)]
+
+
+def arguments(row):
+    """Returns what a `GAN` is given for a row of the methods."""
+    # R3GAN's loss with its penalties, as that needs real images too.
+    loss = "relativistic" if row.zero_centered_penalty else row.losses[0]
+    return {"loss": loss, **row.arguments}
+
+
 # Networks that together have every kind of layer.
 KINDS = ["cnn", "resnet_projection", "acgan_resnet"]

@@ -221,6 +221,28 @@ CONTESTANTS = {
         _PAPER,
         same_step=False,
     ),
+    "sr_gan_static": Contestant(
+        "contestants.tensorflow_",
+        "`GAN`, SR-GAN, static: spectral_norm, and every 5th update the "
+        "singular values of the convolutions",
+        {"method": "sr_gan_static"},
+        _PAPER,
+        same_step=False,
+    ),
+    "sr_gan_dynamic": Contestant(
+        "contestants.tensorflow_",
+        "`GAN`, SR-GAN, dynamic: the same",
+        {"method": "sr_gan_dynamic"},
+        _PAPER,
+        same_step=False,
+    ),
+    "r1_r2": Contestant(
+        "contestants.tensorflow_",
+        "`GAN`, R1 and R2 penalties",
+        {"method": "r1_r2"},
+        _PAPER,
+        same_step=False,
+    ),
     "shipped": Contestant(
         "contestants.tensorflow_",
         "`GAN` as `configs/digits.py` has it: shifts, average, its own batch",

@@ -1,6 +1,7 @@
 """`GAN` on TensorFlow: of any method, and with Keras's own layer."""
 
 import dataclasses
+import itertools
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -29,17 +30,25 @@ def build(cell, threads, method="spectral_norm"):
     with strategy.scope():
         if method == "shipped":
             gan, cell = _shipped(cell)
+            callbacks = []
         else:
-            gan = _gan(cell, method)
+            row = _method(method, cell.power_iterations)
+            gan = _gan(cell, row)
+            callbacks = row.callbacks()
     return contestants.Built(
-        _run(gan, strategy, cell),
+        _run(gan, strategy, cell, callbacks),
         tuple(
             sum(int(np.prod(w.shape)) for w in network.trainable_weights)
             for network in (gan.generator, gan.discriminator)
         ),
-        # A gradient penalty's own passes are not counted.
-        None if gan.gradient_penalty else _flop(gan, cell),
+        None if _has_uncounted(gan, callbacks) else _flop(gan, cell),
     )
+
+
+def _has_uncounted(gan, callbacks):
+    """Returns whether `arithmetic` leaves out work of a step."""
+    # The passes of a gradient penalty, and decompositions.
+    return gan.gradient_penalty or gan.zero_centered_penalty or callbacks
 
 
 def _flop(gan, cell):
@@ -52,8 +61,7 @@ def _flop(gan, cell):
     )
 
 
-def _gan(cell, name):
-    method = _method(name, cell.power_iterations)
+def _gan(cell, method):
     if cell.network == "fidelity":
         from contestants import fidelity
 
@@ -67,7 +75,7 @@ def _gan(cell, name):
         loss="hinge" if "hinge" in method.losses else method.losses[0],
         discriminator_steps=cell.discriminator_steps,
         generator_batch_size=cell.generator_batch_size,
-        gradient_penalty=method.coefficient if method.gradient_penalty else 0,
+        **method.arguments,
     )
     gan.compile(
         generator_optimizer=adam.Adam(*cell.adam),
@@ -111,8 +119,11 @@ def _shipped(cell):
     )
 
 
-def _run(gan, strategy, cell):
-    """Returns a function of a number of steps, as `fit` does them."""
+def _run(gan, strategy, cell, callbacks):
+    """Returns a function of a number of steps, as `fit` does them.
+
+    With what the method's callbacks do after each, which is part of its time.
+    """
     count = cell.discriminator_steps * cell.batch_size
     images = np.random.default_rng(0).uniform(-1, 1, (count, *cell.image_shape))
     # One batch that lies ready: the time is that of the steps.
@@ -120,10 +131,18 @@ def _run(gan, strategy, cell):
     dataset = dataset.batch(count, drop_remainder=True).cache().repeat()
     batches = iter(strategy.experimental_distribute_dataset(dataset))
     gan.make_train_function()
+    for callback in callbacks:
+        callback.set_model(gan)
+        callback.on_train_begin()
+        callback.on_epoch_begin(0)
+    done = itertools.count()
 
     def run(steps):
         for _ in range(steps):
             losses = gan.train_function(batches)
+            batch = next(done)
+            for callback in callbacks:
+                callback.on_train_batch_end(batch)
         return {name: float(loss) for name, loss in losses.items()}
 
     return run

@@ -1,7 +1,7 @@
 """The GAN: its two steps, what they minimise, and how pictures are drawn.
 
 Nothing here knows networks, data, files of a run or a config. Losses,
-penalties, methods and schedules run on any Keras backend.
+penalties, methods, their callbacks and schedules run on any Keras backend.
 """
 
 import keras

@@ -9,7 +9,7 @@ _LARGEST = 1.25
 
 
 def arguments(
-    discriminator_steps, generator_batch_size, gradient_penalty, average_decay
+    discriminator_steps, generator_batch_size, average_decay, **penalties
 ):
     """Raises a ValueError on an argument of a `GAN` that is out of range."""
     if discriminator_steps < 1:
@@ -22,11 +22,12 @@ def arguments(
             "`generator_batch_size` must be positive. Received: "
             f"generator_batch_size={generator_batch_size}"
         )
-    if not 0 <= gradient_penalty < float("inf"):
-        raise ValueError(
-            "`gradient_penalty` must be 0 or more and finite. Received: "
-            f"gradient_penalty={gradient_penalty}"
-        )
+    for name, factor in penalties.items():
+        if not 0 <= factor < float("inf"):
+            raise ValueError(
+                f"`{name}` must be 0 or more and finite. "
+                f"Received: {name}={factor}"
+            )
     if not 0 <= average_decay < 1:
         raise ValueError(
             "`average_decay` must be in [0, 1). Received: "

@@ -17,22 +17,29 @@ _serializable = keras.saving.register_keras_serializable("sngan_tf")
 class Loss:
     """A pair of losses.
 
+    One that is `paired` compares each fake image with a real one, so that the
+    generator's needs both logits; they are then of one shape.
+
     A `GAN` with one is saved as Keras saves functions: to be loaded they must
     be registered, as by `keras.saving.register_keras_serializable`.
 
     Attributes:
         discriminator: `(real_logits, fake_logits) -> scalar`.
-        generator: `(fake_logits) -> scalar`.
+        generator: `(fake_logits) -> scalar`, if paired
+            `(fake_logits, real_logits) -> scalar`.
+        paired: Whether it is.
     """
 
     discriminator: Callable
     generator: Callable
+    paired: bool = False
 
     def get_config(self):
         serialize = keras.saving.serialize_keras_object
         return {
             "discriminator": serialize(self.discriminator),
             "generator": serialize(self.generator),
+            "paired": self.paired,
         }
 
     @classmethod
@@ -82,6 +89,23 @@ def wasserstein_generator_loss(fake_logits):
     return -ops.mean(_float32(fake_logits))
 
 
+@_serializable
+def relativistic_discriminator_loss(real_logits, fake_logits):
+    """mean(-log sigmoid(D(x) - D(G(z)))) of pairs (Jolicoeur-Martineau, 2018).
+
+    Real and fake images are paired by their place in the batch, as in R3GAN
+    (Huang et al., 2024).
+    """
+    real_logits, fake_logits = _float32(real_logits), _float32(fake_logits)
+    return ops.mean(ops.softplus(fake_logits - real_logits))
+
+
+@_serializable
+def relativistic_generator_loss(fake_logits, real_logits):
+    """mean(-log sigmoid(D(G(z)) - D(x))), of the same pairs."""
+    return relativistic_discriminator_loss(fake_logits, real_logits)
+
+
 def classification_loss(labels, class_logits):
     """Mean cross-entropy of an auxiliary classifier (Table 8).
 
@@ -103,6 +127,11 @@ LOSSES = {
     ),
     "wasserstein": Loss(
         wasserstein_discriminator_loss, wasserstein_generator_loss
+    ),
+    "relativistic": Loss(
+        relativistic_discriminator_loss,
+        relativistic_generator_loss,
+        paired=True,
     ),
 }
 

@@ -1,11 +1,12 @@
-"""How the discriminator is held in check: the paper's methods, as data.
+"""How the discriminator is held in check: methods as data.
 
 Rows of Table 2, with spectral norm regularization (section 2.1) and the
-reparametrisations of Tables 7 and 8 (Appendix E). A new method is a new row.
-The generator is the same under all of them.
+reparametrisations of Tables 7 and 8 (Appendix E), then what came after the
+paper. A new method is a new row. The generator is the same under all of them.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 from keras import initializers
@@ -13,6 +14,7 @@ from keras import layers
 
 from sngan_tf.gan import losses
 from sngan_tf.gan import penalties
+from sngan_tf.gan import spectral_compensation
 from sngan_tf.layers import FrobeniusNormalization
 from sngan_tf.layers import SpectralNormalization
 from sngan_tf.layers import SpectralRegularization
@@ -28,8 +30,10 @@ class Method:
             layer with weights, or None.
         norm: `(name) -> layer` that normalises feature maps, or None.
         gradient_penalty: Whether `coefficient` weighs a gradient penalty.
-        coefficient: The method's number, or None if it has none: lambda of a
-            penalty, c of weight clipping, `bound` of spectral norm.
+        zero_centered_penalty: Whether it weighs R1 and R2.
+        callback: `() -> callback` for `fit`, or None.
+        coefficient: The method's number, or None if it has none: lambda or
+            gamma of a penalty, c of weight clipping, `bound` of spectral norm.
         losses: Names of the losses that it goes with.
         refusal: Why it doesn't go with the others.
     """
@@ -37,9 +41,24 @@ class Method:
     layer: Callable | None = None
     norm: Callable | None = None
     gradient_penalty: bool = False
+    zero_centered_penalty: bool = False
+    callback: Callable | None = None
     coefficient: float | None = None
     losses: tuple = tuple(losses.LOSSES)
     refusal: str = ""
+
+    @property
+    def arguments(self):
+        """Those of `GAN` that the method asks for."""
+        return {
+            name: self.coefficient
+            for name in ("gradient_penalty", "zero_centered_penalty")
+            if getattr(self, name)
+        }
+
+    def callbacks(self):
+        """Returns those that `fit` needs for the method, new ones."""
+        return [self.callback()] if self.callback else []
 
     def wrap(self, layer):
         """Returns a layer with weights as the method has it."""
@@ -118,6 +137,8 @@ _WGAN_GP = {
     "has it on the others",
 }
 
+_SR_GAN = {"layer": _spectral_norm, "coefficient": 1.0}
+
 METHODS = {
     "none": Method(**_UNBOUNDED),
     # c and convolutions alone as in the paper.
@@ -147,6 +168,27 @@ METHODS = {
     ),
     "wgan_gp_spectral_norm": Method(
         layer=_wrapped(SpectralNormalization, learn_scale=True), **_WGAN_GP
+    ),
+    # Spectral normalization with singular values raised (Liu et al., 2019).
+    "sr_gan_static": Method(
+        callback=functools.partial(
+            spectral_compensation.SpectralCompensation, "static"
+        ),
+        **_SR_GAN,
+    ),
+    "sr_gan_dynamic": Method(
+        callback=functools.partial(
+            spectral_compensation.SpectralCompensation, "dynamic"
+        ),
+        **_SR_GAN,
+    ),
+    # gamma suits no data in particular; it is our choice.
+    "r1_r2": Method(
+        zero_centered_penalty=True,
+        coefficient=1.0,
+        losses=_NOT_WASSERSTEIN,
+        refusal="it holds the slope of the discriminator at images and not "
+        "between real and fake, so that the Wasserstein loss has no minimum",
     ),
 }
 

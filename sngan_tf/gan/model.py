@@ -26,14 +26,14 @@ class GAN(trainer.Trainer):
     discriminator update real and fake images are one batch, so that `u` of
     spectral normalization advances once per update (Algorithm 1); in the
     generator update no variable of the discriminator changes. (The authors'
-    code advances `u` in every training call.) There and in the gradient
-    penalty dropout is on as in any training, sigma is that of `u` as it is, and
+    code advances `u` in every training call.) There and in gradient penalties
+    dropout is on as in any training, sigma is that of `u` as it is, and
     batch normalization uses statistics of the batch, which it does not keep.
     A discriminator with batch normalization sees real and fake images in
     separate calls, of which the first advances `u`.
 
-    What is minimised is `d_loss`, the adversarial loss, plus `d_penalty`, the
-    gradient penalty and losses of the discriminator's own such as those of
+    What is minimised is `d_loss`, the adversarial loss, plus `d_penalty`,
+    gradient penalties and losses of the discriminator's own such as those of
     regularizers; and `g_loss`. An auxiliary classifier adds
     `d_classification` and `g_classification`.
 
@@ -58,7 +58,10 @@ class GAN(trainer.Trainer):
             mean. A conditional one takes labels as a second input, or has
             class logits `(batch, num_classes)` of an auxiliary classifier as a
             second output.
-        loss: Name in `losses.LOSSES`, or a `losses.Loss`.
+        loss: Name in `losses.LOSSES`, or a `losses.Loss`. One that is paired
+            compares image by image: in the generator update with the real
+            images of the last discriminator update, augmented anew, taken in
+            turn where they are fewer. With labels a pair may be of two classes.
         discriminator_steps: Discriminator updates per generator update, n_dis.
         generator_batch_size: Fake images per generator update, over all
             replicas; None for as many as real ones per discriminator update.
@@ -68,6 +71,9 @@ class GAN(trainer.Trainer):
             for none. Between a real and a fake image it is taken with the
             label of the real one, and of the sum of an image's logits where
             they are of patches.
+        zero_centered_penalty: Factor gamma of R1 and R2, each gamma / 2 times
+            the mean squared norm of that gradient, at the real images and at
+            the fake ones (Mescheder et al., 2018); 0 for none.
         auxiliary_weights: Factors of the auxiliary classifier's loss, which
             the discriminator has on real images and the generator on fake
             ones. The paper does not state them; these are those of the
@@ -115,6 +121,7 @@ class GAN(trainer.Trainer):
         generator_batch_size=None,
         num_classes=None,
         gradient_penalty=0.0,
+        zero_centered_penalty=0.0,
         auxiliary_weights=(1.0, 0.1),
         augmentation=None,
         average_decay=0.0,
@@ -127,8 +134,9 @@ class GAN(trainer.Trainer):
         checks.arguments(
             discriminator_steps,
             generator_batch_size,
-            gradient_penalty,
             average_decay,
+            gradient_penalty=gradient_penalty,
+            zero_centered_penalty=zero_centered_penalty,
         )
         self.adversarial_loss = losses.get(loss)
         self._objectives = objectives.Objectives(
@@ -137,6 +145,7 @@ class GAN(trainer.Trainer):
             self.adversarial_loss,
             num_classes,
             gradient_penalty,
+            zero_centered_penalty,
             auxiliary_weights,
             separate=any(
                 isinstance(layer, keras.layers.BatchNormalization)
@@ -152,6 +161,7 @@ class GAN(trainer.Trainer):
         self.generator_batch_size = generator_batch_size
         self.num_classes = num_classes
         self.gradient_penalty = gradient_penalty
+        self.zero_centered_penalty = zero_centered_penalty
         self.auxiliary_weights = tuple(auxiliary_weights)
         self.augmentation = augmentation
         self.average_decay = average_decay
@@ -225,6 +235,7 @@ class GAN(trainer.Trainer):
             "generator_batch_size": self.generator_batch_size,
             "num_classes": self.num_classes,
             "gradient_penalty": self.gradient_penalty,
+            "zero_centered_penalty": self.zero_centered_penalty,
             "auxiliary_weights": self.auxiliary_weights,
             "augmentation": serialize(self.augmentation),
             "average_decay": self.average_decay,
@@ -253,7 +264,7 @@ class GAN(trainer.Trainer):
         for i, real in enumerate(self._split(images, labels)):
             d_losses = self._discriminator_step(*real, draw=i)
         g_losses = self._generator_step(
-            self._generator_images(real[0]), draw=self.discriminator_steps
+            self._generator_images(real[0]), self.discriminator_steps, *real
         )
         self._update_average()
         self.step.assign_add(1)
@@ -278,7 +289,11 @@ class GAN(trainer.Trainer):
             training=False,
         )
         g_losses = self._objectives.of_generator(
-            fakes, fake_labels, self._seeds(draw), training=False
+            fakes,
+            fake_labels,
+            self._seeds(draw),
+            training=False,
+            real=(images, labels),
         )
         return self.report(d_losses | g_losses)
 
@@ -309,12 +324,23 @@ class GAN(trainer.Trainer):
         )
         return parts
 
-    def _generator_step(self, batch_size, draw):
+    def _generator_step(
+        self, batch_size, draw, real_images=None, real_labels=None
+    ):
+        if self.adversarial_loss.paired:
+            real_images = self._augment(
+                self._floats(real_images, draw),
+                draw,
+                objectives.REAL_AUGMENTATION,
+            )
         with execution.tape_of(self.generator) as tape:
             images, labels = self._fakes(batch_size, draw)
             images = self._augment(images, draw)
             parts = self._objectives.of_generator(
-                images, labels, self._seeds(draw)
+                images,
+                labels,
+                self._seeds(draw),
+                real=(real_images, real_labels),
             )
             loss = execution.scaled(
                 sum(parts.values()), self.generator_optimizer

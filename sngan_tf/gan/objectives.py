@@ -30,6 +30,7 @@ class Objectives:
         loss: `losses.Loss`.
         num_classes: As of `GAN`.
         gradient_penalty: As of `GAN`.
+        zero_centered_penalty: As of `GAN`.
         auxiliary_weights: As of `GAN`.
         separate: Whether the discriminator sees real and fake images in
             separate calls, as batch normalization needs.
@@ -42,6 +43,7 @@ class Objectives:
         loss,
         num_classes,
         gradient_penalty,
+        zero_centered_penalty,
         auxiliary_weights,
         separate,
     ):
@@ -51,6 +53,7 @@ class Objectives:
         self._loss = loss
         self._num_classes = num_classes
         self._gradient_penalty = gradient_penalty
+        self._zero_centered_penalty = zero_centered_penalty
         self._auxiliary_weights = auxiliary_weights
         self._separate = separate
 
@@ -84,7 +87,11 @@ class Objectives:
         }
         if self._gradient_penalty:
             parts["d_penalty"] += self._gradient_penalty * (
-                self._penalty(images, labels, seeds, training)
+                self._penalty_between(images, labels, seeds, training)
+            )
+        if self._zero_centered_penalty:
+            parts["d_penalty"] += self._zero_centered_penalty * (
+                self._penalty_there(images, labels, seeds, training)
             )
         if class_logits is not None:
             loss = losses.classification_loss(
@@ -93,45 +100,65 @@ class Objectives:
             parts["d_classification"] = self._auxiliary_weights[0] * loss
         return parts
 
-    def of_generator(self, images, labels, seeds, training=True):
-        """Returns the parts of its loss, on fake images."""
+    def of_generator(self, images, labels, seeds, training=True, real=None):
+        """Returns the parts of its loss, on fake images.
+
+        Args:
+            images: The fake ones.
+            labels: Theirs, or None.
+            seeds: As the module has them.
+            training: Whether it is; else in inference.
+            real: Real images and their labels, which a paired loss takes in
+                turn until each fake image has one.
+        """
         judge = self._judge_unchanged if training else self._judge
         logits, class_logits = judge(images, labels, seeds, _GENERATOR_PASS)
-        parts = {"g_loss": self._loss.generator(logits)}
+        pairs = (logits,)
+        if self._loss.paired:
+            real_logits, _ = judge(*real, seeds, _REAL_PASS)
+            turns = tf.range(tf.shape(logits)[0]) % tf.shape(real_logits)[0]
+            pairs += (tf.gather(real_logits, turns),)
+        parts = {"g_loss": self._loss.generator(*pairs)}
         if class_logits is not None:
             loss = losses.classification_loss(labels, class_logits)
             parts["g_classification"] = self._auxiliary_weights[1] * loss
         return parts
 
-    def _penalty(self, images, labels, seeds, training):
+    def _penalty_between(self, images, labels, seeds, training):
         real_images, fake_images = tf.split(images, 2)
         ones = (1,) * (len(images.shape) - 1)
         mix = noise.uniform((tf.shape(real_images)[0], *ones), seeds(MIX))
         images = penalties.interpolate(real_images, fake_images, mix)
         labels = split_or_none(labels, 2)[0]
         judge = self._judge_unchanged if training else self._judge
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(images)
-            logits, _ = judge(images, labels, seeds, _MIX_PASS)
-        # Of the sum of an image's logits, where it has several.
-        return penalties.gradient_penalty(tape.gradient(logits, images))
+        return penalties.gradient_penalty(
+            _gradients(judge, images, labels, seeds, _MIX_PASS)
+        )
 
-    def _judge_both(self, images, labels, seeds):
+    def _penalty_there(self, images, labels, seeds, training):
+        # Of the very logits that the loss has, dropout and all.
+        again = functools.partial(self._judge_both, call=passes.unchanged)
+        judge = again if training else self._judge
+        return penalties.zero_centered_penalty(
+            _gradients(judge, images, labels, seeds)
+        )
+
+    def _judge_both(self, images, labels, seeds, call=passes.training):
         """Returns logits and class logits of real images followed by fake.
 
-        The one pass that advances `u`.
+        By `passes.training` the one pass that advances `u`.
         """
         _, discriminator = self._networks
         seed = functools.partial(seeds, _REAL_PASS)
         if not self._separate:
             inputs = self._inputs(images, labels)
-            return _pair(passes.training(discriminator, inputs, seed))
+            return _pair(call(discriminator, inputs, seed))
         halves = zip(tf.split(images, 2), split_or_none(labels, 2))
         real, fake = (self._inputs(*half) for half in halves)
-        real = passes.training(discriminator, real, seed)
+        real = call(discriminator, real, seed)
         with power_iteration.paused():
             seed = functools.partial(seeds, _FAKE_PASS)
-            fake = passes.training(discriminator, fake, seed)
+            fake = call(discriminator, fake, seed)
         return _pair(
             tf.nest.map_structure(lambda *both: tf.concat(both, 0), real, fake)
         )
@@ -155,6 +182,14 @@ class Objectives:
 
     def _inputs(self, images, labels):
         return [images, labels] if len(self.judged.inputs) == 2 else images
+
+
+def _gradients(judge, images, *args):
+    """Returns those of each image's logits, summed, in the image."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        logits, _ = judge(images, *args)
+    return tape.gradient(logits, images)
 
 
 def split_or_none(labels, parts):

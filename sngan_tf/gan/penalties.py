@@ -1,6 +1,6 @@
 """What a discriminator is held by beside its layers: penalties and clipping.
 
-On `keras.ops` alone. The gradient penalty takes gradients, which each backend
+On `keras.ops` alone. Gradient penalties take gradients, which each backend
 computes in its own way.
 """
 
@@ -27,13 +27,29 @@ def gradient_penalty(gradients):
     Args:
         gradients: Of each image's logit in that image, `(batch, ...)`.
     """
-    gradients = ops.cast(gradients, "float32")
-    axes = tuple(range(1, len(gradients.shape)))
-    square = ops.sum(ops.square(gradients), axis=axes)
+    square = _squared_norms(gradients)
     # The inner `where` keeps the root's infinite slope at 0 out.
     positive = ops.where(square > 0, square, ops.ones_like(square))
     norm = ops.where(square > 0, ops.sqrt(positive), square)
     return ops.mean(ops.square(norm - 1.0))
+
+
+def zero_centered_penalty(gradients):
+    """Returns `mean(|gradient|_2^2)`, a float32 scalar.
+
+    Of as many real as fake images it is half the sum of both means, of R1
+    (Mescheder et al., 2018) and R2, as R3GAN has them (Huang et al., 2024).
+
+    Args:
+        gradients: Of each image's logit in that image, `(batch, ...)`.
+    """
+    return ops.mean(_squared_norms(gradients))
+
+
+def _squared_norms(gradients):
+    gradients = ops.cast(gradients, "float32")
+    axes = tuple(range(1, len(gradients.shape)))
+    return ops.sum(ops.square(gradients), axis=axes)
 
 
 @keras.saving.register_keras_serializable("sngan_tf")

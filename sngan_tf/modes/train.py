@@ -103,11 +103,13 @@ def _train(config, workdir, strategy, pictures, make_scorer, is_chief):
         gather = distribution.gatherer(strategy)
     with strategy.scope():
         gan = build.gan(config)
+        of_method = build.method_callbacks(config, gan)
         checkpoints = checkpoint.Checkpoints(
             gan,
             workdir.checkpoints,
             config.keep_checkpoints,
             config.keep_checkpoints_hours,
+            [v for callback in of_method for v in callback.variables],
         )
         start = checkpoints.restore()
         if not start and config.start_from:
@@ -133,7 +135,8 @@ def _train(config, workdir, strategy, pictures, make_scorer, is_chief):
                 config.evaluate_every,
             )
         )
-        kept = [stop]
+        # First, so that what is kept of a step is that of its edited weights.
+        kept = [*of_method, stop]
         if is_chief:
             workdir.forget_after(start)
             records = records_lib.Records(

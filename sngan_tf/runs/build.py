@@ -33,7 +33,9 @@ def check(config):
     size = config.data.image_size
     with as_user_error():
         methods.check_loss(config.method, config.loss)
-        methods.get(config.method, config.coefficient or None)
+        method = methods.get(config.method, config.coefficient or None)
+        for callback in method.callbacks():
+            callback.check_executions(config.steps_per_execution)
     for field in (
         "updates",
         "log_every",
@@ -164,9 +166,7 @@ def gan(config):
         discriminator_steps=config.discriminator_steps,
         generator_batch_size=config.generator_batch_size,
         num_classes=num_classes,
-        gradient_penalty=(
-            method.coefficient if method.gradient_penalty else 0.0
-        ),
+        **method.arguments,
         auxiliary_weights=(
             config.auxiliary.discriminator_weight,
             config.auxiliary.generator_weight,
@@ -186,6 +186,14 @@ def gan(config):
         steps_per_execution=config.steps_per_execution,
     )
     return model
+
+
+def method_callbacks(config, gan):
+    """Returns callbacks of a config's method, which have the GAN already."""
+    callbacks = methods.get(config.method).callbacks()
+    for callback in callbacks:
+        callback.set_model(gan)
+    return callbacks
 
 
 def restored_gan(config, workdir, which=None):

@@ -14,28 +14,7 @@ from sngan_tf import files
 from sngan_tf import progress
 from sngan_tf.errors import UserError
 from sngan_tf.gan import sampler as sampler_lib
-
-
-class StepCallback(keras.callbacks.Callback):
-    """Knows the step without asking the device for it each time.
-
-    For it no loss is read after an update, which would wait for that. What
-    one reads itself, by `losses`, are means.
-    """
-
-    reads_logs = False
-
-    def on_train_begin(self, logs=None):
-        self.step = int(ops.convert_to_numpy(self.model.step))
-
-    def on_epoch_begin(self, epoch, logs=None):
-        step = int(ops.convert_to_numpy(self.model.step))
-        # The first execution of a GAN ends at a multiple of this.
-        per_execution = getattr(self.model, "steps_per_execution", 1)
-        self._origin = step // per_execution * per_execution
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.step = self._origin + batch + 1
+from sngan_tf.gan import step_callback
 
 
 def losses(model):
@@ -45,7 +24,7 @@ def losses(model):
     return dict(zip(results, values.tolist()))
 
 
-class StopOnNonFinite(StepCallback):
+class StopOnNonFinite(step_callback.StepCallback):
     """Stops with a UserError where a mean loss is not finite.
 
     It looks every so many updates and at the end of each epoch; a loss that
@@ -85,7 +64,7 @@ class StopOnNonFinite(StepCallback):
                 )
 
 
-class Every(StepCallback):
+class Every(step_callback.StepCallback):
     """Calls a function of the step every so many updates, and at the end.
 
     Args:
@@ -204,7 +183,7 @@ class Scores(Every):
             logs.update(self.latest)
 
 
-class TrainingLog(StepCallback):
+class TrainingLog(step_callback.StepCallback):
     """Hands mean losses and speed to a function every so many updates.
 
     The means go on from those of a restored model. They are read then alone.
@@ -264,7 +243,7 @@ class TrainingLog(StepCallback):
         self._since = (self.step, time.monotonic())
 
 
-class ProgressBar(StepCallback):
+class ProgressBar(step_callback.StepCallback):
     """Shows losses, images per second, updates per second and time left.
 
     The losses are those of the first update, then those of `show`.

@@ -27,16 +27,19 @@ class Checkpoints:
         keep: How many of the newest are kept, at least 1.
         keep_hours: Of those before, one for every so many hours is kept too;
             0 for none.
+        records: Variables that the method's callbacks keep.
     """
 
-    def __init__(self, gan, directory, keep, keep_hours=0.0):
+    def __init__(self, gan, directory, keep, keep_hours=0.0, records=()):
         self._gan = gan
         self._directory = directory
         self._keep = keep
         self._keep_hours = keep_hours
         # TensorFlow doesn't find the variables of Keras's metrics by itself.
         losses = [v for metric in gan.metrics for v in metric.variables]
-        self._checkpoint = tf.train.Checkpoint(gan=gan, losses=losses)
+        self._checkpoint = tf.train.Checkpoint(
+            gan=gan, losses=losses, records=[*records]
+        )
 
     def save(self, step):
         """Saves the GAN as it is after `step` updates, whole or not at all.

@@ -278,13 +278,15 @@ FIELDS = (
         "method",
         "spectral_norm",
         _key_of("gan.methods", "METHODS"),
-        "What holds the discriminator; a row of sngan_tf/gan/methods.py.",
+        "What holds the discriminator; a row of sngan_tf/gan/methods.py. "
+        "Those of SR-GAN edit kernels every 5th update, which "
+        "`steps_per_execution` must divide.",
     ),
     Field(
         "coefficient",
         0.0,
         _NOT_NEGATIVE,
-        "Of the method: lambda, c or bound; 0 its own.",
+        "Of the method: lambda, gamma, c or bound; 0 its own.",
     ),
     Field(
         "auxiliary.discriminator_weight",
@@ -304,7 +306,7 @@ FIELDS = (
         "hinge",
         _key_of("gan.losses", "LOSSES"),
         "Adversarial loss; which go with a method, sngan_tf/gan/methods.py "
-        "says.",
+        "says. relativistic (RpGAN) compares pairs of real and fake.",
     ),
     # Training: setting C of Table 1.
     Field("discriminator_steps", 1, _POSITIVE, "n_dis."),

@@ -5,7 +5,7 @@ import signal
 import threading
 
 from sngan_tf.errors import Interrupted
-from sngan_tf.runs import callbacks
+from sngan_tf.gan import step_callback
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -67,7 +67,7 @@ class Interrupts:
             raise Interrupted(number)
 
 
-class StopOnSignal(callbacks.StepCallback):
+class StopOnSignal(step_callback.StepCallback):
     """Ends training with `Interrupted` after SIGTERM or Ctrl-C.
 
     Args:

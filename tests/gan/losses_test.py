@@ -31,7 +31,15 @@ CLOSED_FORMS = {
         lambda real, fake: fake.mean() - real.mean(),
         lambda fake: -fake.mean(),
     ),
+    "relativistic": (
+        lambda real, fake: -log_sigmoid(real - fake).mean(),
+        lambda fake, real: -log_sigmoid(fake - real).mean(),
+    ),
 }
+
+
+def of_generator(loss, fake, real):
+    return loss.generator(*((fake, real) if loss.paired else (fake,)))
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
@@ -46,7 +54,9 @@ def test_matches_closed_form_for_all_sizes_of_logits(name, scale):
         rtol=1e-6,
     )
     np.testing.assert_allclose(
-        loss.generator(fake.astype("float32")), generator(fake), rtol=1e-6
+        of_generator(loss, fake.astype("float32"), real.astype("float32")),
+        generator(*((fake, real) if loss.paired else (fake,))),
+        rtol=1e-6,
     )
 
 
@@ -58,13 +68,14 @@ def test_gradient_is_finite_and_right_for_huge_logits(name):
     logits = tf.constant([[1e4], [-1e4]])
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(logits)
-        discriminator = loss.discriminator(logits, logits)
-        generator = loss.generator(logits)
+        discriminator = loss.discriminator(logits, -logits)
+        generator = of_generator(loss, logits, -logits)
     # Each saturates to a slope of 0 or 1 per picture, averaged over two.
     expected = {
-        "hinge": ([0.5, -0.5], [-0.5, -0.5]),
-        "non_saturating": ([0.5, -0.5], [0.0, -0.5]),
-        "wasserstein": ([0.0, 0.0], [-0.5, -0.5]),
+        "hinge": ([0.0, -1.0], [-0.5, -0.5]),
+        "non_saturating": ([0.0, -1.0], [0.0, -0.5]),
+        "wasserstein": ([-1.0, -1.0], [-0.5, -0.5]),
+        "relativistic": ([0.0, -1.0], [0.0, -1.0]),
     }[name]
     for value, slopes in zip((discriminator, generator), expected):
         gradient = tape.gradient(value, logits)
@@ -78,9 +89,10 @@ def test_half_precision_logits_give_float32_losses(name):
     # The mean of 20,000 logits of 100 overflows float16 on the way.
     many = keras.ops.full((20_000, 1), 100.0, dtype="float16")
     assert loss.discriminator(half, half).dtype == "float32"
+    wide = np.full((20_000, 1), 100.0)
     np.testing.assert_allclose(
-        loss.generator(many),
-        CLOSED_FORMS[name][1](np.full((20_000, 1), 100.0)),
+        of_generator(loss, many, -many),
+        CLOSED_FORMS[name][1](*((wide, -wide) if loss.paired else (wide,))),
         rtol=1e-6,
         atol=1e-40,
     )
@@ -92,13 +104,15 @@ def test_unknown_loss_lists_what_there_is():
 
 
 @keras.saving.register_keras_serializable("losses_test")
-def least_squares_generator_loss(fake_logits):
-    return keras.ops.mean(keras.ops.square(fake_logits - 1))
+def least_squares_generator_loss(fake_logits, real_logits):
+    return keras.ops.mean(keras.ops.square(fake_logits - real_logits - 1))
 
 
 def test_loss_of_ones_own_is_saved_with_a_gan(tmp_path):
     own = losses.Loss(
-        losses.hinge_discriminator_loss, least_squares_generator_loss
+        losses.hinge_discriminator_loss,
+        least_squares_generator_loss,
+        paired=True,
     )
     assert losses.get(own) is own
     gan = GAN(*small.build("cnn", (8, 8, 1), 4, 1.0), loss=own)
@@ -106,9 +120,10 @@ def test_loss_of_ones_own_is_saved_with_a_gan(tmp_path):
     loaded = keras.models.load_model(tmp_path / "gan.keras")
     assert loaded.adversarial_loss == own
     fakes, _ = loaded._fakes(5, draw=0)
-    logits = loaded.discriminator(fakes)
+    reals = keras.random.uniform((5, 8, 8, 1))
+    logits = loaded.discriminator(fakes) - loaded.discriminator(reals)
     loaded.compile("sgd", "sgd")
-    parts = loaded._generator_step(5, draw=0)
+    parts = loaded._generator_step(5, 0, reals)
     assert float(parts["g_loss"]) == pytest.approx(
         np.mean((np.array(logits) - 1) ** 2), rel=1e-5
     )

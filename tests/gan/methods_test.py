@@ -20,8 +20,8 @@ LAYERS = {
 each_layer = pytest.mark.parametrize("kind", LAYERS)
 
 # The method's own coefficient, and the losses that it goes with.
-ALL = {"hinge", "non_saturating", "wasserstein"}
-BOUNDED = {"hinge", "non_saturating"}
+ALL = {"hinge", "non_saturating", "wasserstein", "relativistic"}
+BOUNDED = ALL - {"wasserstein"}
 RULES = {
     "none": (None, BOUNDED),
     "weight_clipping": (0.01, ALL),
@@ -37,6 +37,9 @@ RULES = {
     "wgan_gp_frobenius_norm": (10.0, {"wasserstein"}),
     "wgan_gp_weight_norm": (10.0, {"wasserstein"}),
     "wgan_gp_spectral_norm": (10.0, {"wasserstein"}),
+    "sr_gan_static": (1.0, ALL),
+    "sr_gan_dynamic": (1.0, ALL),
+    "r1_r2": (1.0, BOUNDED),
 }
 each_method = pytest.mark.parametrize("name", methods.METHODS)
 without_coefficient = [name for name, rule in RULES.items() if not rule[0]]
@@ -50,6 +53,7 @@ REASONS = {
     "wgan_gp_frobenius_norm": "gan_gp has it on the others",
     "wgan_gp_weight_norm": "gan_gp has it on the others",
     "wgan_gp_spectral_norm": "gan_gp has it on the others",
+    "r1_r2": "it holds the slope of the discriminator at images",
 }
 
 
@@ -122,17 +126,35 @@ def test_loss_goes_with_the_method_or_the_reason_is_given(name, loss):
 
 @each_method
 def test_unknown_loss_is_refused(name):
-    with pytest.raises(ValueError, match="wasserstein. Received: loss=huber"):
+    with pytest.raises(ValueError, match="relativistic. Received: loss=huber"):
         methods.check_loss(name, "huber")
 
 
 @each_method
-def test_gradient_penalty_is_that_of_the_gp_methods(name):
-    assert methods.get(name).gradient_penalty == ("gan_gp" in name)
+def test_penalties_are_those_of_their_methods(name):
+    expected = {}
+    if "gan_gp" in name:
+        expected = {"gradient_penalty": 2.5}
+    elif name == "r1_r2":
+        expected = {"zero_centered_penalty": 2.5}
+    given = None if name in without_coefficient else 2.5
+    assert methods.get(name, given).arguments == expected
+
+
+@each_method
+def test_callbacks_are_those_of_sr_gan(name):
+    callbacks = methods.get(name).callbacks()
+    if not name.startswith("sr_gan_"):
+        assert callbacks == []
+        return
+    (callback,) = callbacks
+    assert (f"sr_gan_{callback.kind}", callback.every) == (name, 5)
+    # Its record is that of one training.
+    assert methods.get(name).callbacks() != callbacks
 
 
 @pytest.mark.parametrize(
-    "name", ["none", "gan_gp", "wgan_gp", "batch_norm", "layer_norm"]
+    "name", ["none", "gan_gp", "wgan_gp", "batch_norm", "layer_norm", "r1_r2"]
 )
 @each_layer
 def test_method_without_layer_leaves_layers_alone(name, kind):
@@ -147,6 +169,8 @@ def test_method_without_layer_leaves_layers_alone(name, kind):
     ("name", "wrapper_class", "attributes"),
     [
         ("spectral_norm", SpectralNormalization, {"bound": 1.0}),
+        ("sr_gan_static", SpectralNormalization, {"bound": 1.0}),
+        ("sr_gan_dynamic", SpectralNormalization, {"bound": 1.0}),
         ("weight_norm", WeightNormalization, {"learn_scale": False}),
         ("frobenius_norm", FrobeniusNormalization, {"learn_scale": False}),
         (

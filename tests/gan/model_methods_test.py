@@ -102,6 +102,32 @@ def test_gradient_penalty_is_taken_between_real_and_fake():
     assert len(np.unique(mix)) == 5
 
 
+def test_zero_centered_penalty_is_taken_at_real_and_at_fake():
+    # Where the logit is c |x|^2 the gradient is 2 c x.
+    gamma, c = 3.0, 0.5
+    images = keras.Input(SHAPE)
+    x = layers.Flatten()(images)
+    x = layers.Dot(1)([x, x])
+    x = layers.Dense(
+        1, kernel_initializer=keras.initializers.Constant(c), name="dense"
+    )(x)
+    gan = build(
+        linear_generator(),
+        keras.Model(images, x),
+        loss="wasserstein",
+        zero_centered_penalty=gamma,
+    )
+    reals = real_images(5)
+    fakes = gan._fakes(5, draw=0)[0].numpy()
+    real, fake = ((x**2).sum(axis=(1, 2, 3)).mean() for x in (reals, fakes))
+    parts, _, after = discriminator_step(gan, reals)
+    assert float(parts["d_penalty"]) == pytest.approx(
+        gamma / 2 * 4 * c**2 * (real + fake), rel=1e-5
+    )
+    slope = fake - real + gamma * 4 * c * (real + fake)
+    np.testing.assert_allclose(after, [[c - RATE * slope]], rtol=1e-5)
+
+
 def test_losses_of_the_discriminator_are_added():
     images = real_images(6)
     steps = {}
@@ -126,8 +152,15 @@ def test_penalty_is_reported_beside_the_losses():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["orthonormal", "weight_clipping"])
-def test_replicas_penalise_and_clip_as_one(two_replicas, method):
+@pytest.mark.parametrize(
+    ("method", "loss"),
+    [
+        ("orthonormal", "hinge"),
+        ("weight_clipping", "hinge"),
+        ("r1_r2", "relativistic"),
+    ],
+)
+def test_replicas_penalise_and_clip_as_one(two_replicas, method, loss):
     def train(strategy):
         with strategy.scope():
             keras.utils.set_random_seed(0)
@@ -137,7 +170,12 @@ def test_replicas_penalise_and_clip_as_one(two_replicas, method):
             # Constant pictures, as the latents differ between replicas.
             kernel = generator.get_layer("images").kernel
             kernel.assign(np.zeros(kernel.shape))
-            gan = GAN(generator, discriminator)
+            gan = GAN(
+                generator,
+                discriminator,
+                loss=loss,
+                **methods.get(method).arguments,
+            )
             gan.compile(
                 generator_optimizer=keras.optimizers.SGD(0.0),
                 discriminator_optimizer=keras.optimizers.SGD(RATE),
@@ -195,6 +233,31 @@ def test_batch_norm_sees_real_and_fake_apart(batch_norm_gan):
             getattr(twin.get_layer("bn"), name),
             rtol=1e-5,
         )
+
+
+def test_zero_centered_penalty_is_of_the_logits_of_the_loss(batch_norm_gan):
+    discriminator = batch_norm_gan.discriminator
+    gan = build(linear_generator(), discriminator, zero_centered_penalty=2.0)
+    halves = [tf.constant(real_images(6)), gan._fakes(6, draw=0)[0]]
+    plain = build(linear_generator(), twin_of(discriminator))
+    plain.generator.set_weights(gan.generator.get_weights())
+    plain._discriminator_step(halves[0], None, draw=0)
+    twin, expected = twin_of(discriminator), 0.0
+    for images in halves:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            logits = twin(images, training=True)
+        squares = tape.gradient(logits, images).numpy() ** 2
+        expected += squares.sum(axis=(1, 2, 3)).mean()
+    parts = gan._discriminator_step(halves[0], None, draw=0)
+    assert float(parts["d_penalty"]) == pytest.approx(expected, rel=1e-4)
+    # The penalty's passes keep no statistics.
+    for one, other in zip(
+        discriminator.non_trainable_variables,
+        plain.discriminator.non_trainable_variables,
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_generator_step_uses_batch_statistics_it_does_not_keep(batch_norm_gan):
@@ -264,6 +327,57 @@ def test_replicas_share_the_generator_batch(two_replicas):
     ] == [3, 3]
     with pytest.raises(ValueError, match="generator_batch_size=7, 2 replicas"):
         two_replicas.run(lambda: odd._generator_images(images))
+
+
+def test_paired_loss_takes_the_last_real_images_in_turn():
+    shown = []
+
+    def doubled(images, seed):
+        shown.append(images)
+        return 2 * images
+
+    gan = build(
+        *small.build("cnn", (*SHAPE[:2], 1), LATENTS, 1.0),
+        loss="relativistic",
+        discriminator_steps=2,
+        generator_batch_size=7,
+        augmentation=doubled,
+    )
+    images = real_images(6)
+    gan.compile(
+        generator_optimizer=keras.optimizers.SGD(0.0),
+        discriminator_optimizer=keras.optimizers.SGD(RATE),
+        run_eagerly=True,
+    )
+    parts = gan.train_step(tf.constant(images))
+    *_, reals, fakes = shown
+    np.testing.assert_array_equal(reals, images[3:])
+    real, fake = (np.ravel(gan.discriminator(2 * x)) for x in (reals, fakes))
+    assert len(fake) == 7
+    expected = np.logaddexp(0, real[[0, 1, 2, 0, 1, 2, 0]] - fake).mean()
+    assert float(parts["g_loss"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_paired_loss_is_reported_on_held_out_images():
+    gan = build(
+        *small.build("cnn", (*SHAPE[:2], 1), LATENTS, 1.0),
+        loss="relativistic",
+        zero_centered_penalty=0.5,
+    )
+    images = real_images(6)
+    before = gan.get_weights()
+    found = gan.evaluate(images, batch_size=6, verbose=0, return_dict=True)
+    fakes = gan._fakes(6, draw=-1, training=False)[0]
+    real, fake = (np.ravel(gan.discriminator(x)) for x in (images, fakes))
+    assert found["d_loss"] == pytest.approx(
+        np.logaddexp(0, fake - real).mean(), rel=1e-5
+    )
+    assert found["g_loss"] == pytest.approx(
+        np.logaddexp(0, real - fake).mean(), rel=1e-5
+    )
+    assert found["d_penalty"] > 0
+    for a, b in zip(before, gan.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 # Labels.
@@ -382,9 +496,11 @@ def test_saved_conditional_model_goes_on_where_it_stopped(tmp_path):
             method="gan_gp",
             num_classes=3,
         ),
+        loss="relativistic",
         generator_batch_size=6,
         num_classes=3,
         gradient_penalty=10.0,
+        zero_centered_penalty=0.5,
         auxiliary_weights=(0.7, 0.3),
     )
     gan.compile(
@@ -406,14 +522,22 @@ def test_saved_conditional_model_goes_on_where_it_stopped(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "loss"),
-    [(m, loss) for m, row in methods.METHODS.items() for loss in row.losses],
+    [
+        (method, loss)
+        for method, row in methods.METHODS.items()
+        for loss in row.losses
+        # What pairs need is the same under every method, and callbacks are not
+        # of a step.
+        if not row.callback
+        and (loss != "relativistic" or method in ("r1_r2", "spectral_norm"))
+    ],
 )
 def test_method_trains_on_each_of_its_losses(method, loss):
     row = methods.get(method)
     gan = build(
         *small.build("cnn", (8, 8, 1), LATENTS, 1.0, method),
         loss=loss,
-        gradient_penalty=row.coefficient if row.gradient_penalty else 0.0,
+        **row.arguments,
     )
     images = tf.random.stateless_uniform((4, 8, 8, 1), (0, 0), -1, 1)
     # Without epsilon any gradient but 0 moves a weight by the learning rate.

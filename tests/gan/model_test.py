@@ -332,6 +332,7 @@ def test_saved_model_goes_on_where_it_stopped(tmp_path):
         ({"loss": "huber"}, "loss=huber"),
         ({"generator_batch_size": 0}, "generator_batch_size=0"),
         ({"gradient_penalty": -1.0}, "gradient_penalty=-1.0"),
+        ({"zero_centered_penalty": -1.0}, "zero_centered_penalty=-1.0"),
         ({"num_classes": 3}, "num_classes=3, a generator of 1 inputs"),
     ],
 )

@@ -52,9 +52,8 @@ def lowered(network, method, whole=False, build=networks.build):
     gan = GAN(
         generator if whole else small_generator(shape, num_classes),
         discriminator,
-        loss=method.losses[0],
         num_classes=num_classes,
-        gradient_penalty=method.coefficient if method.gradient_penalty else 0,
+        **pairs.arguments(method),
     )
     gan.compile(
         generator_optimizer=keras.optimizers.SGD(0.1),
@@ -88,10 +87,10 @@ def elsewhere():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", methods.METHODS)
-def test_step_of_every_method_lowers(method, elsewhere):
+@pytest.mark.parametrize(("network", "method"), pairs.METHODS)
+def test_step_of_every_method_lowers(network, method, elsewhere):
     assert_static_and_on_the_device(
-        elsewhere(lowered, "cnn", method, build=small.build)
+        elsewhere(lowered, network, method, build=small.build)
     )
 
 

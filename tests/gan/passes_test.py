@@ -138,7 +138,9 @@ def test_generator_update_takes_u_as_it_is():
 
 def test_u_advances_once_beside_batch_norm():
     model = discriminator(layers.BatchNormalization())
-    gan = build(generator(), model, gradient_penalty=1.0)
+    gan = build(
+        generator(), model, gradient_penalty=1.0, zero_centered_penalty=1.0
+    )
     u, w = unsettled(model)
     once = w @ (w.T @ u.numpy())
     once /= np.linalg.norm(once)

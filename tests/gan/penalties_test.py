@@ -28,6 +28,16 @@ def test_gradient_penalty_matches_numpy(shape):
     )
 
 
+@pytest.mark.parametrize("shape", [(3, 4), (3, 4, 5, 2)])
+def test_zero_centered_penalty_matches_numpy(shape):
+    gradients = RNG.normal(size=shape)
+    np.testing.assert_allclose(
+        penalties.zero_centered_penalty(gradients),
+        np.mean((gradients.reshape(3, -1) ** 2).sum(axis=1)),
+        rtol=1e-5,
+    )
+
+
 def test_gradients_of_norm_one_have_no_penalty():
     gradients = np.array([[0.6, 0.8], [0.0, -1.0]])
     np.testing.assert_allclose(
@@ -49,10 +59,11 @@ def test_zero_gradients_have_penalty_one_and_slope_zero():
 
 def test_penalty_of_half_precision_gradients_is_float32():
     # The square of 300 is out of the range of float16.
-    penalty = penalties.gradient_penalty(
-        keras.ops.full((1, 1), 300.0, dtype="float16")
-    )
+    gradients = keras.ops.full((1, 1), 300.0, dtype="float16")
+    penalty = penalties.gradient_penalty(gradients)
     np.testing.assert_allclose(penalty, 299.0**2, rtol=1e-6)
+    penalty = penalties.zero_centered_penalty(gradients)
+    np.testing.assert_allclose(penalty, 300.0**2, rtol=1e-6)
 
 
 def test_interpolates_from_fake_to_real():

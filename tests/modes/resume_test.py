@@ -16,6 +16,7 @@ from sngan_tf import files
 from sngan_tf import images as images_lib
 from sngan_tf import networks
 from sngan_tf.modes import train as train_lib
+from sngan_tf.runs import build
 from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint as checkpoint_lib
 from sngan_tf.runs import scoring
@@ -138,6 +139,7 @@ def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
     config.deterministic = True
     config.discriminator_steps = 2
     config.average_decay = 0.9
+    config.method = "sr_gan_dynamic"
     config.updates = 18
     config.log_every = 3
     config.checkpoint_every = 4
@@ -170,7 +172,12 @@ def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
                 value, given[name], f"{name}, seed {SEED}", strict=True
             )
     assert expected["gan/step/.ATTRIBUTES/VARIABLE_VALUE"] == 18
-    for part in ("/u_0/", "average_generator", "_optimizer/_variables"):
+    for part in (
+        "/u_0/",
+        "average_generator",
+        "_optimizer/_variables",
+        "records/",
+    ):
         assert any(part in name for name in expected), part
     kept = whole.best_scores.relative_to(whole.path)
     norms = "spectral_norms.jsonl"
@@ -183,6 +190,30 @@ def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
     for name in pictures:
         expected, given = (run.samples / name for run in (whole, torn))
         assert expected.read_bytes() == given.read_bytes(), (name, SEED)
+
+
+@pytest.mark.slow
+def test_callbacks_of_the_method_go_on_with_their_records(
+    quick_config, tmp_path, monkeypatch
+):
+    kept = []
+    make = build.method_callbacks
+    monkeypatch.setattr(
+        build,
+        "method_callbacks",
+        lambda *args: kept.append(make(*args)) or kept[-1],
+    )
+    config, workdir = quick_config, workdir_lib.Workdir(tmp_path)
+    config.method = "sr_gan_dynamic"
+    config.sample_every = 0
+    # The sixth edits nothing.
+    for config.updates in (5, 6):
+        train_lib.train(config, workdir)
+    (first,), (second,) = kept
+    assert first is not second
+    for one, other in zip(first.variables, second.variables, strict=True):
+        assert np.array(one)[0] == 1.0
+        np.testing.assert_array_equal(one, other)
 
 
 # Pictures that are read again in each epoch.

@@ -101,6 +101,15 @@ def test_executions_must_end_where_something_is_done(tiny_config, field):
         build.check(tiny_config)
 
 
+def test_executions_must_end_where_singular_values_are_edited(tiny_config):
+    tiny_config.method = "sr_gan_static"
+    build.check(tiny_config)
+    tiny_config.steps_per_execution = 2
+    message = "`steps_per_execution` must divide.*, 5. Received: .*execution=2$"
+    with pytest.raises(UserError, match=message):
+        build.check(tiny_config)
+
+
 @pytest.mark.parametrize(
     ("method", "loss"),
     [("none", "wasserstein"), ("wgan_gp", "hinge"), ("gan_gp", "wasserstein")],

@@ -10,6 +10,7 @@ from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
 from sngan_tf.gan import GAN
 from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.gan import step_callback
 from sngan_tf.layers import SpectralNormalization
 from sngan_tf.runs import build
 from sngan_tf.runs import callbacks
@@ -193,7 +194,7 @@ def test_reading_is_seen(reads, convert):
     assert len(reads) == 2
 
 
-class Mark(callbacks.StepCallback):
+class Mark(step_callback.StepCallback):
     """Notes how much has been read before each execution."""
 
     def __init__(self, reads):
