@@ -221,6 +221,27 @@ CONTESTANTS = {
         _PAPER,
         same_step=False,
     ),
+    "conv_spectral_norm": Contestant(
+        "contestants.tensorflow_",
+        "`GAN`, the true norm of each convolution",
+        {"method": "conv_spectral_norm"},
+        _PAPER,
+        same_step=False,
+    ),
+    "bidirectional_spectral_norm": Contestant(
+        "contestants.tensorflow_",
+        "`GAN`, the mean of two norms",
+        {"method": "bidirectional_spectral_norm"},
+        _PAPER,
+        same_step=False,
+    ),
+    "soft_spectral_norm": Contestant(
+        "contestants.tensorflow_",
+        "`GAN`, spectral norm of at most 1",
+        {"method": "soft_spectral_norm"},
+        _PAPER,
+        same_step=False,
+    ),
     "sr_gan_static": Contestant(
         "contestants.tensorflow_",
         "`GAN`, SR-GAN, static: spectral_norm, and every 5th update the "

@@ -76,9 +76,9 @@ def _wrapped(wrapper, **kwargs):
     return layer
 
 
-def _spectral_norm(layer, bound):
+def _spectral_norm(layer, bound, **kwargs):
     return SpectralNormalization(
-        layer, bound=bound, name=f"normalized_{layer.name}"
+        layer, bound=bound, name=f"normalized_{layer.name}", **kwargs
     )
 
 
@@ -168,6 +168,19 @@ METHODS = {
     ),
     "wgan_gp_spectral_norm": Method(
         layer=_wrapped(SpectralNormalization, learn_scale=True), **_WGAN_GP
+    ),
+    # By the true norm of convolutions (footnote 3), by the mean of two norms
+    # (BSN; Lin et al., 2021, whose SSN and BSSN are other coefficients of
+    # spectral_norm and of this), and only above the bound.
+    "conv_spectral_norm": Method(
+        layer=functools.partial(_spectral_norm, norm="conv"), coefficient=1.0
+    ),
+    "bidirectional_spectral_norm": Method(
+        layer=functools.partial(_spectral_norm, norm="bidirectional"),
+        coefficient=1.0,
+    ),
+    "soft_spectral_norm": Method(
+        layer=functools.partial(_spectral_norm, at_most=True), coefficient=1.0
     ),
     # Spectral normalization with singular values raised (Liu et al., 2019).
     "sr_gan_static": Method(

@@ -37,6 +37,9 @@ RULES = {
     "wgan_gp_frobenius_norm": (10.0, {"wasserstein"}),
     "wgan_gp_weight_norm": (10.0, {"wasserstein"}),
     "wgan_gp_spectral_norm": (10.0, {"wasserstein"}),
+    "conv_spectral_norm": (1.0, ALL),
+    "bidirectional_spectral_norm": (1.0, ALL),
+    "soft_spectral_norm": (1.0, ALL),
     "sr_gan_static": (1.0, ALL),
     "sr_gan_dynamic": (1.0, ALL),
     "r1_r2": (1.0, BOUNDED),
@@ -168,7 +171,26 @@ def test_method_without_layer_leaves_layers_alone(name, kind):
 @pytest.mark.parametrize(
     ("name", "wrapper_class", "attributes"),
     [
-        ("spectral_norm", SpectralNormalization, {"bound": 1.0}),
+        (
+            "spectral_norm",
+            SpectralNormalization,
+            {"bound": 1.0, "norm": "matrix", "at_most": False},
+        ),
+        (
+            "conv_spectral_norm",
+            SpectralNormalization,
+            {"bound": 1.0, "norm": "conv", "at_most": False},
+        ),
+        (
+            "bidirectional_spectral_norm",
+            SpectralNormalization,
+            {"bound": 1.0, "norm": "bidirectional", "at_most": False},
+        ),
+        (
+            "soft_spectral_norm",
+            SpectralNormalization,
+            {"bound": 1.0, "norm": "matrix", "at_most": True},
+        ),
         ("sr_gan_static", SpectralNormalization, {"bound": 1.0}),
         ("sr_gan_dynamic", SpectralNormalization, {"bound": 1.0}),
         ("weight_norm", WeightNormalization, {"learn_scale": False}),
