@@ -7,6 +7,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -245,6 +246,14 @@ def test_contestants_take_turns(idle, tmp_path):
     page = output.with_suffix(".md").read_text()
     assert "| torch | left out: ImportError: no torch here |" in page
     assert page.index("## quarter") < page.index("## digits")
+
+
+def test_turns_are_of_whole_cycles():
+    worker = types.SimpleNamespace(
+        built={"cycle": 5}, run=lambda steps: (0.5 * steps, {})
+    )
+    steps_of_turn = module("contestants.turns").steps_of_turn
+    assert [steps_of_turn(worker, s) for s in (0.0, 3.0, 6.0)] == [5, 5, 10]
 
 
 def test_other_networks_are_refused(idle):

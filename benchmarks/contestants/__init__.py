@@ -118,12 +118,14 @@ class Built:
         parameters: Trainable ones of generator and discriminator.
         flop: Operations of one `run(1)`, or None where not counted.
         note: What it found, for the table.
+        cycle: Steps that turns have a multiple of, as not all do the same.
     """
 
     run: Callable
     parameters: tuple = ()
     flop: int | None = None
     note: str = ""
+    cycle: int = 1
 
 
 _PAPER = ("full", "quarter", "digits", "resnet")

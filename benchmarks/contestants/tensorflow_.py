@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -42,6 +43,7 @@ def build(cell, threads, method="spectral_norm"):
             for network in (gan.generator, gan.discriminator)
         ),
         None if _has_uncounted(gan, callbacks) else _flop(gan, cell),
+        cycle=math.lcm(*(callback.every for callback in callbacks)),
     )
 
 

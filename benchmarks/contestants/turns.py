@@ -114,9 +114,10 @@ def started(entries, threads, log=print):
 
 
 def steps_of_turn(worker, seconds):
-    """Returns how many steps take about so many seconds, at least 1."""
-    one, _ = worker.run(1)
-    return max(1, round(seconds / one))
+    """Returns how many steps take about so many seconds, at least a cycle."""
+    cycle = worker.built["cycle"]
+    took, _ = worker.run(cycle)
+    return cycle * max(1, round(seconds / took))
 
 
 def turn(worker, steps):
