@@ -3,7 +3,7 @@
 import keras
 
 
-def of(function, variables):
+def of(function, variables, compiled=False):
     """Calls a function once and differentiates what it returns.
 
     What it assigns to variables stays, as after any call.
@@ -11,32 +11,39 @@ def of(function, variables):
     Args:
         function: `() -> scalar`, of the values that `variables` have.
         variables: `keras.Variable`s; for a gradient in inputs one of these.
+        compiled: Whether XLA compiles it, which PyTorch has not.
 
     Returns:
         `(scalar, gradients)`, one gradient for each variable, as NumPy arrays.
     """
-    loss, gradients = _ON[keras.backend.backend()](function, list(variables))
+    gradients_of = _ON[keras.backend.backend()]
+    loss, gradients = gradients_of(function, list(variables), compiled)
     convert = keras.ops.convert_to_numpy
     return convert(loss), [convert(gradient) for gradient in gradients]
 
 
-def _on_tensorflow(function, variables):
+def _on_tensorflow(function, variables, compiled):
     import tensorflow as tf
 
-    with tf.GradientTape() as tape:
-        loss = function()
-    gradients = tape.gradient(loss, [v.value for v in variables])
-    return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+    def differentiate():
+        with tf.GradientTape() as tape:
+            loss = function()
+        gradients = tape.gradient(loss, [v.value for v in variables])
+        return loss, [tf.convert_to_tensor(gradient) for gradient in gradients]
+
+    if compiled:
+        differentiate = tf.function(differentiate, jit_compile=True)
+    return differentiate()
 
 
-def _on_torch(function, variables):
+def _on_torch(function, variables, compiled):
     import torch
 
     loss = function()
     return loss, torch.autograd.grad(loss, [v.value for v in variables])
 
 
-def _on_jax(function, variables):
+def _on_jax(function, variables, compiled):
     import jax
 
     scopes = []
@@ -47,9 +54,10 @@ def _on_jax(function, variables):
         scopes.append(scope)
         return loss, [scope.get_current_value(v) for v in scope.assigned]
 
-    (loss, state), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-        [v.value for v in variables]
-    )
+    differentiate = jax.value_and_grad(loss_of, has_aux=True)
+    if compiled:
+        differentiate = jax.jit(differentiate)
+    (loss, state), gradients = differentiate([v.value for v in variables])
     for variable, value in zip(scopes[-1].assigned, state):
         variable.assign(value)
     return loss, gradients

@@ -126,8 +126,10 @@ class KernelNormalization(keras.layers.Wrapper):
 
     def _keep(self, name, add):
         variables = [add(i) for i in range(len(self._kernels))]
-        # tf.train.Checkpoint follows attributes but not lists of a layer.
+        # tf.train.Checkpoint follows attributes but not lists of a layer;
+        # PyTorch and states as trees tell variables apart by their paths.
         for i, variable in enumerate(variables):
+            variable._path += f"_{i}" if i else ""
             setattr(self, f"{name}_{i}", variable)
         return variables
 
@@ -253,8 +255,9 @@ class KernelNormalization(keras.layers.Wrapper):
         divisor = ops.where(divisor > 0, divisor, ops.ones_like(divisor))
         # The constant part apart: the gradient of a bare 1 / sigma holds
         # 1 / sigma^2, which leaves the range of float32 long before sigma.
-        constant = ops.stop_gradient(divisor)
-        return ops.reciprocal(divisor / constant) / constant
+        # By products: XLA divides twice by dividing by the square.
+        constant = ops.stop_gradient(ops.reciprocal(divisor))
+        return ops.reciprocal(divisor * constant) * constant
 
     def _normalize(self, index, training):
         # As a tensor, which TensorFlow reads once for all its uses.
