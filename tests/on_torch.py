@@ -7,7 +7,9 @@ _ARRAY = torch.Tensor.__array__
 
 
 def _array(self, dtype=None, copy=None):
-    return _ARRAY(self.detach(), dtype)
+    # NumPy has no bfloat16.
+    known = self.float() if self.dtype == torch.bfloat16 else self
+    return _ARRAY(known.detach(), dtype)
 
 
 # As on the other backends, also of what can yet be differentiated.

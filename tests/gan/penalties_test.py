@@ -105,7 +105,7 @@ def test_update_clips_the_kernel_and_not_the_bias():
     layer.build((None, 2))
     layer.kernel.assign([[0.0], [0.005]])
     keras.optimizers.SGD(1.0).apply(
-        [np.array([[-3.0], [0.0]]), np.array([-3.0])],
+        [keras.ops.array([[-3.0], [0.0]]), keras.ops.array([-3.0])],
         layer.trainable_variables,
     )
     np.testing.assert_allclose(layer.kernel, [[0.01], [0.005]])

@@ -140,6 +140,8 @@ def test_gradient_of_keras_layer_does_not(name):
     assignment, so that it returns G_bar where Eq. 12 has G_bar - <G_bar,
     W_bar> u v^T. The day this test fails, Keras has been mended.
     """
+    if keras.backend.backend() == "jax":
+        pytest.skip("a function of the state differentiates an assignment")
     error, cosine = gradient_errors(name, layers.SpectralNormalization)
     print(
         f"keras.layers.SpectralNormalization: {name} {error=:.2f} {cosine=:.2f}"

@@ -179,7 +179,9 @@ def test_zero_kernel_waits_with_finite_gradients(initializer, learn_scale):
     np.testing.assert_array_equal(wrapper.normalized_kernel(), 0)
     assert np.all(np.isfinite(gradient))
     assert np.any(gradient != 0)
-    assert_identical(values(vectors_of(wrapper)), before)
+    # But for their last bit, by the division by a length of 1.
+    for one, other in zip(values(vectors_of(wrapper)), before, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
 
     w = np.random.default_rng(2).normal(size=(6, 5))
     layer.kernel.assign(w)
