@@ -1,4 +1,4 @@
-"""Trains an SN-GAN on JAX: these layers, networks and losses, a step of yours.
+"""Trains Table 3's SN-GAN on JAX: its layers and losses, a step of yours.
 
     python examples/train_jax.py
 
@@ -27,17 +27,20 @@ def main():
     parser.add_argument("--size", type=int, default=16)
     parser.add_argument("--width", type=float, default=0.25)
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--discriminator_steps", type=int, default=1)
     parser.add_argument("--updates", type=int, default=200)
     arguments = parser.parse_args()
     shape = (arguments.size, arguments.size, 1)
     pair = networks.build("cnn", shape, width=arguments.width)
-    optimizers = [keras.optimizers.Adam(2e-4, 0.0, 0.9) for _ in pair]
+    # Setting C of Table 1; D is that with 5 discriminator steps.
+    optimizers = [keras.optimizers.Adam(2e-4, 0.5, 0.999) for _ in pair]
     state = initial_state(*pair, *optimizers)
     step = jax.jit(training_step(*pair, *optimizers), donate_argnums=0)
-    pictures = blobs(jax.random.key(1), arguments.batch, arguments.size)
+    counts = arguments.discriminator_steps, arguments.batch
     for update in range(arguments.updates):
-        key = jax.random.fold_in(jax.random.key(0), update)
-        state, (d_loss, g_loss) = step(state, key, pictures[None])
+        key, own = jax.random.split(jax.random.key(update))
+        images = blobs(own, counts, arguments.size)
+        state, (d_loss, g_loss) = step(state, key, images)
         if (update + 1) % 50 == 0 or update + 1 == arguments.updates:
             print(f"{update + 1}: d_loss {d_loss:.4f}, g_loss {g_loss:.4f}")
     keep(state, *pair)
@@ -127,9 +130,9 @@ def variables(network):
     return network.trainable_variables, network.non_trainable_variables
 
 
-def blobs(key, count, size):
-    """Returns pictures of one round spot each, `(count, size, size, 1)`."""
-    centres = jax.random.uniform(key, (count, 1, 1, 2)) * size
+def blobs(key, counts, size):
+    """Returns pictures of one round spot each, `(*counts, size, size, 1)`."""
+    centres = jax.random.uniform(key, (*counts, 1, 1, 2)) * size
     grid = jax.numpy.moveaxis(jax.numpy.indices((size, size)), 0, -1)
     distances = jax.numpy.sum((grid - centres) ** 2, axis=-1, keepdims=True)
     return 2 * jax.numpy.exp(-distances / size) - 1

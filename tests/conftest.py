@@ -1,47 +1,61 @@
-"""Two logical CPUs for every test, set before TensorFlow starts."""
+"""What tests have on any backend of Keras: KERAS_BACKEND, or TensorFlow.
 
-import functools
-import gc
+On another those of what runs on any backend are collected, and TensorFlow is as
+good as not installed.
+"""
+
 import os
+import pathlib
+import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # TensorFlow turns oneDNN on by itself only on some processors.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import numpy as np
 import pytest
-import small
-import tensorflow as tf
-from tensorflow.python.framework import ops as tf_ops
 
-from sngan_tf import data
-from sngan_tf import networks
-from sngan_tf.data import pictures as pictures_lib
-from sngan_tf.runs import build
-from sngan_tf.runs import checkpoint
-from sngan_tf.runs import distribution
-
-# The tests run two at a time; more threads each would only contend.
-tf.config.threading.set_intra_op_parallelism_threads(1)
-tf.config.threading.set_inter_op_parallelism_threads(1)
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * 2,
+BACKEND = keras.backend.backend()
+if BACKEND != "tensorflow":
+    sys.modules["tensorflow"] = None
+TESTS = pathlib.Path(__file__).parent
+# The tests of what runs on any backend.
+ANY_BACKEND = (
+    "layers",
+    "networks",
+    "gan/losses_test.py",
+    "gan/methods_test.py",
+    "gan/penalties_test.py",
+    "gan/schedules_test.py",
+    "train_jax_test.py",
 )
-
-
-# What `tiny_config` puts others in the place of.
-BUILD = networks.build
-LOAD_DIGITS = functools.cache(data._load_digits)
-# What the imports have made stays, so it need not be looked through each time.
-gc.collect()
-gc.freeze()
-# Graphs make many objects that stay: to look for others often is in vain.
-gc.set_threshold(50_000, 20, 50)
+# Threads, fixtures and what else a backend needs.
+pytest_plugins = [f"on_{BACKEND}"]
 _DIFFERENCES = {}
+
+
+def pytest_report_header():
+    if BACKEND != "tensorflow":
+        return (
+            f"backend {BACKEND}, without TensorFlow: {', '.join(ANY_BACKEND)}"
+        )
+    return "backend tensorflow"
+
+
+def pytest_ignore_collect(collection_path):
+    """Leaves out what is in none of the folders and files, nor above one."""
+    if BACKEND == "tensorflow" or not collection_path.is_relative_to(TESTS):
+        return None
+    wanted = [TESTS / name for name in ANY_BACKEND]
+    near = (
+        path.is_relative_to(collection_path)
+        or collection_path.is_relative_to(path)
+        for path in wanted
+    )
+    return None if any(near) else True
 
 
 def pytest_addoption(parser):
@@ -76,97 +90,31 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{difference:8.1e}  {name}")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def cleared():
-    """Lets go of what the graphs of a file's tests hold."""
-    yield
-    keras.backend.clear_session(free_memory=False)
-    # TensorFlow keeps every graph that has a function with a gradient of its
-    # own, which the sum of gradients over replicas is in Keras's optimizers.
-    gradients = tf_ops.gradient_registry._registry
-    kept = [name for name in gradients if name.startswith("CustomGradient-")]
-    for name in kept:
-        del gradients[name]
-    if kept:
-        gc.collect()
-
-
 @pytest.fixture(autouse=True)
 def fixed_seed():
     keras.utils.set_random_seed(0)
 
 
 @pytest.fixture
-def two_replicas():
+def tf():
+    """Returns TensorFlow, for tests of what it alone has."""
+    if BACKEND != "tensorflow":
+        pytest.skip("about functions, strategies or files of TensorFlow")
+    import tensorflow as tf
+
+    return tf
+
+
+@pytest.fixture(params=["eager", "graph"])
+def function(request):
+    """Returns what makes a callable a `tf.function`, or leaves it alone."""
+    if request.param == "eager":
+        return lambda call: call
+    return request.getfixturevalue("tf").function
+
+
+@pytest.fixture
+def two_replicas(tf):
+    from sngan_tf.runs import distribution
+
     return distribution.strategy("mirrored")
-
-
-@pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory):
-    """Returns a folder for classifiers that many tests score by."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def fitted(monkeypatch):
-    """Returns a list that grows with every picture that is fitted."""
-    pictures = []
-    fit = pictures_lib.Format.fit
-
-    def counted(self, image):
-        pictures.append(image)
-        return fit(self, image)
-
-    monkeypatch.setattr(pictures_lib.Format, "fit", counted)
-    return pictures
-
-
-@pytest.fixture
-def add_best():
-    """Keeps a GAN of other kernels as the best, of an earlier step."""
-
-    def add(config, workdir, step):
-        gan = build.restored_gan(config, workdir, "last")
-        random = np.random.default_rng(3)
-        for weight in gan.sampling_generator.weights:
-            if len(weight.shape) > 1:
-                weight.assign(random.normal(size=weight.shape))
-        gan.step.assign(step)
-        checkpoint.Checkpoints(gan, workdir.best, keep=1).save(step)
-        return gan
-
-    return add
-
-
-@pytest.fixture
-def real_networks(monkeypatch, tiny_config):
-    """For tests of the tiny config that are about the networks it names."""
-    monkeypatch.setattr(networks, "build", BUILD)
-
-
-@pytest.fixture
-def tiny_config(monkeypatch, shared_cache):
-    """The digits config at a size that trains in a moment.
-
-    Its networks are those of `small`, whatever their name.
-    """
-    from configs import digits
-
-    monkeypatch.setattr(networks, "build", small.build)
-    monkeypatch.setattr(data, "_load_digits", LOAD_DIGITS)
-    monkeypatch.setenv("SNGAN_TF_CACHE", str(shared_cache))
-    config = digits.get_config()
-    config.data.image_size = 8
-    config.data.batch_size = 8
-    config.data.shift = 1
-    config.network.width = 1 / 32
-    config.network.latent_dim = 4
-    config.updates = 4
-    config.log_every = 2
-    config.checkpoint_every = 2
-    config.sample_every = 2
-    config.evaluate_every = 0
-    config.sampling.count = 9
-    config.evaluation.samples = 50
-    config.evaluation.classifier_updates = 5
-    return config

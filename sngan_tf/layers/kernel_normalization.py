@@ -103,7 +103,10 @@ class KernelNormalization(keras.layers.Wrapper):
         self._build_statistics()
         self._scales = []
         if self.learn_scale:
-            self._scales = self._keep("gamma", self._add_scale)
+            self._scales = [
+                self._keep("gamma", i, self._add_scale(i))
+                for i in range(len(self._kernels))
+            ]
 
     def _find_kernels(self):
         found = kernels_lib.find_kernels(self.layer, self.output_axes)
@@ -124,12 +127,13 @@ class KernelNormalization(keras.layers.Wrapper):
     def _build_statistics(self):
         """Adds the variables that the divisor needs; by default none."""
 
-    def _keep(self, name, add):
-        variables = [add(i) for i in range(len(self._kernels))]
-        # tf.train.Checkpoint follows attributes but not lists of a layer.
-        for i, variable in enumerate(variables):
-            setattr(self, f"{name}_{i}", variable)
-        return variables
+    def _keep(self, name, index, variable):
+        """Returns a variable that belongs to a kernel, as others find it."""
+        # tf.train.Checkpoint follows attributes but not lists of a layer;
+        # PyTorch and states as trees tell variables apart by their paths.
+        setattr(self, f"{name}_{index}", variable)
+        variable._path += f"_{index}" if index else ""
+        return variable
 
     def _add_scale(self, index):
         return self.add_weight(
@@ -253,8 +257,9 @@ class KernelNormalization(keras.layers.Wrapper):
         divisor = ops.where(divisor > 0, divisor, ops.ones_like(divisor))
         # The constant part apart: the gradient of a bare 1 / sigma holds
         # 1 / sigma^2, which leaves the range of float32 long before sigma.
-        constant = ops.stop_gradient(divisor)
-        return ops.reciprocal(divisor / constant) / constant
+        # By products: XLA divides twice by dividing by the square.
+        constant = ops.stop_gradient(ops.reciprocal(divisor))
+        return ops.reciprocal(divisor * constant) * constant
 
     def _normalize(self, index, training):
         # As a tensor, which TensorFlow reads once for all its uses.

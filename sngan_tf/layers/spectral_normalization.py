@@ -168,9 +168,7 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
             autocast=False,
             aggregation="only_first_replica",
         )
-        # tf.train.Checkpoint follows attributes but not lists of a layer.
-        setattr(self, f"{norm.name}_{index}", vector)
-        return vector
+        return self._keep(norm.name, index, vector)
 
     def _sigma(self, index, kernel, training=False):
         kernel = ops.cast(kernel, "float32")

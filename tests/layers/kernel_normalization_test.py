@@ -3,10 +3,10 @@
 import copy
 import types
 
+import gradients
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 from keras import ops
 
@@ -185,13 +185,12 @@ def test_mask_of_an_embedding_reaches_a_plain_layer(connected):
     np.testing.assert_array_equal(mask, TOKENS != 0)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_stateful_layer_keeps_its_states(compiled):
+def test_stateful_layer_keeps_its_states(function):
     wrapper = SpectralNormalization(layers.LSTM(3, stateful=True))
     wrapper(SEQUENCES)
     plain = sngan_tf.fold(wrapper)
     wrapper.layer.reset_states()
-    calls = [tf.function(x) if compiled else x for x in (wrapper, plain)]
+    calls = [function(x) for x in (wrapper, plain)]
     for _ in range(2):
         outputs = [call(SEQUENCES) for call in calls]
         np.testing.assert_allclose(*outputs, rtol=1e-5)
@@ -217,12 +216,11 @@ class Measured(layers.Layer):
         return outputs
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_metric_inside_counts(compiled):
+def test_metric_inside_counts(function):
     wrapper = SpectralNormalization(Measured())
     wrapper.build(SEQUENCES.shape)
-    call = tf.function(wrapper) if compiled else wrapper
-    expected = 2 * np.sum(wrapper(SEQUENCES))
+    call = function(wrapper)
+    expected = 2 * np.sum(np.array(wrapper(SEQUENCES)))
     wrapper.layer.total.reset_state()
     call(SEQUENCES)
     call(SEQUENCES)
@@ -234,7 +232,7 @@ def test_outer_scope_gets_all_that_is_assigned():
     """As training on JAX does; values that it holds are those read."""
     wrapper = SpectralNormalization(Measured())
     total = wrapper.layer.total
-    expected = np.sum(wrapper(SEQUENCES))
+    expected = np.sum(np.array(wrapper(SEQUENCES)))
     (variable,) = total.variables
     (u,) = wrapper.non_trainable_variables
     before = np.array(variable), np.array(u)
@@ -249,8 +247,9 @@ def test_outer_scope_gets_all_that_is_assigned():
     np.testing.assert_array_equal(variable, before[0])
     u.assign(np.eye(3)[0])
     total.reset_state()
-    expected = np.sum(wrapper(SEQUENCES)) + np.sum(
-        wrapper(SEQUENCES, training=True)
+    expected = sum(
+        np.sum(np.array(wrapper(SEQUENCES, training=training)))
+        for training in (False, True)
     )
     np.testing.assert_allclose(
         outer.get_current_value(variable), 7 + expected, rtol=1e-4
@@ -261,3 +260,40 @@ def test_symbols_for_sizes_are_left_open():
     shape = ("dynamic_dimension", 5, None)  # As JAX and TensorFlow have them.
     tensor = types.SimpleNamespace(shape=shape)
     assert building._shape(tensor) == (None, 5, None)
+
+
+@pytest.mark.parametrize(
+    "wrapper", [SpectralNormalization, WeightNormalization]
+)
+def test_variables_of_several_kernels_have_paths_of_their_own(wrapper):
+    """PyTorch's parameters and Keras's trees of a state go by them."""
+    layer = wrapper(layers.GRU(3), learn_scale=True)
+    model = keras.Sequential([layers.Input((5, 6)), layer])
+    paths = {variable.path for variable in model.variables}
+    assert len(paths) == len(model.variables)
+    model.compile("sgd")
+    tree = model.get_state_tree()["trainable_variables"]
+    assert len(keras.tree.flatten(tree)) == len(model.trainable_variables)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", [1e-20, 1e20])
+@pytest.mark.parametrize(
+    "wrapper", [SpectralNormalization, WeightNormalization]
+)
+def test_compiled_gradient_is_divided_by_the_scale(wrapper, scale):
+    """XLA joins what it can, such as two divisions by sigma to one."""
+    layer = wrapper(layers.Dense(3))
+    layer.build(SEQUENCES.shape)
+    (kernel,) = layer.kernels
+
+    def gradient(compiled):
+        return gradients.of(
+            lambda: ops.sum(ops.sin(layer(SEQUENCES))), [kernel], compiled
+        )[1][0]
+
+    expected = gradient(compiled=False)
+    kernel.assign(kernel * scale)
+    np.testing.assert_allclose(
+        gradient(compiled=True) * scale, expected, rtol=1e-3, atol=1e-5
+    )

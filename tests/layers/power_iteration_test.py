@@ -32,10 +32,12 @@ def true_sigma(w):
 
 def estimate(w, u):
     """The estimate of inference: a fresh v from the given u."""
+    w, u = map(ops.array, (w, u))
     return float(power_iteration.measure(w, u, MATRIX).value)
 
 
 def advance(w, u, steps):
+    w, u = map(ops.array, (w, u))
     u, sigma = power_iteration.advance(w, u, steps, MATRIX)
     return np.array(u), float(sigma.value)
 
@@ -85,7 +87,8 @@ def test_settled_sigma_and_u_match_svd(shape, scale):
 @pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
 def test_inverse_times_kernel_has_norm_1(scale):
     w = random_matrix((6, 9), scale=scale)
-    _, sigma = power_iteration.advance(w, random_unit(6), 300, MATRIX)
+    start = ops.array(random_unit(6))
+    _, sigma = power_iteration.advance(ops.array(w), start, 300, MATRIX)
     np.testing.assert_allclose(
         true_sigma(w * np.array(sigma.inverse)), 1, rtol=1e-5
     )
@@ -155,7 +158,9 @@ def test_steps_approach_the_truth_from_below(shape, scale, seed):
 @hypothesis.given(shape=shapes, scale=scales, seed=seeds)
 def test_warm_start_is_within_five_percent(shape, scale, seed):
     w = random_matrix(shape, seed, scale)
-    u = power_iteration.warm_start(w, random_unit(shape[0], seed + 1) * 7)
+    u = power_iteration.warm_start(
+        *map(ops.array, (w, random_unit(shape[0], seed + 1) * 7))
+    )
     assert 0.95 * true_sigma(w) <= estimate(w, u)
     np.testing.assert_allclose(np.linalg.norm(u), 1, rtol=1e-5)
 
@@ -163,13 +168,15 @@ def test_warm_start_is_within_five_percent(shape, scale, seed):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_warm_start_is_within_five_percent_on_a_wide_matrix(seed):
     w = random_matrix((256, 1152), seed)
-    u = power_iteration.warm_start(w, random_unit(256, seed + 1))
+    u = power_iteration.warm_start(
+        *map(ops.array, (w, random_unit(256, seed + 1)))
+    )
     assert 0.95 * true_sigma(w) <= estimate(w, u)
 
 
 def test_zero_matrix_keeps_u():
-    u = random_unit(4)
-    zeros = np.zeros((4, 3), "float32")
+    u = ops.array(random_unit(4))
+    zeros = ops.zeros((4, 3))
     new_u, sigma = advance(zeros, u, 2)
     np.testing.assert_allclose(new_u, u, rtol=1e-6)
     assert sigma == estimate(zeros, u) == 0
@@ -184,5 +191,5 @@ def test_warm_start_by_steps_and_by_squaring_agree(shape, monkeypatch):
     settled = []
     for limit in (0, 1000):
         monkeypatch.setattr(power_iteration, "_SQUARED_UP_TO", limit)
-        settled.append(power_iteration.warm_start(w, start))
+        settled.append(power_iteration.warm_start(*map(ops.array, (w, start))))
     np.testing.assert_allclose(*settled, atol=1e-4)

@@ -1,9 +1,9 @@
 """The gradient through sigma against finite differences and Eq. 12."""
 
+import gradients
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from keras import layers
 
 from sngan_tf import SpectralNormalization
@@ -96,9 +96,11 @@ def called(name, wrap):
 
 
 def gradient_of(layer, inputs, variable, training=True):
-    with tf.GradientTape() as tape:
-        loss = loss_of(layer(inputs, training=training), keras.ops)
-    return np.array(tape.gradient(loss, variable.value), "float64")
+    _, (gradient,) = gradients.of(
+        lambda: loss_of(layer(inputs, training=training), keras.ops),
+        [variable],
+    )
+    return gradient.astype("float64")
 
 
 def gradient_errors(name, wrap, bound=1.0):
@@ -138,6 +140,8 @@ def test_gradient_of_keras_layer_does_not(name):
     assignment, so that it returns G_bar where Eq. 12 has G_bar - <G_bar,
     W_bar> u v^T. The day this test fails, Keras has been mended.
     """
+    if keras.backend.backend() == "jax":
+        pytest.skip("a function of the state differentiates an assignment")
     error, cosine = gradient_errors(name, layers.SpectralNormalization)
     print(
         f"keras.layers.SpectralNormalization: {name} {error=:.2f} {cosine=:.2f}"
@@ -195,12 +199,12 @@ def test_gradient_matches_equation_12(name, settling_calls, training):
 def test_gradient_is_orthogonal_to_every_kernel(layer, inputs):
     wrapper = SpectralNormalization(layer)
     inputs = inputs if isinstance(inputs, list) else [inputs]
-    with tf.GradientTape() as tape:
-        loss = loss_of(wrapper(*inputs, training=True), keras.ops)
-    kernels = [kernel.value for kernel in wrapper.kernels]
-    for gradient, kernel in zip(
-        tape.gradient(loss, kernels), kernels, strict=True
-    ):
+    wrapper(*inputs)
+    _, found = gradients.of(
+        lambda: loss_of(wrapper(*inputs, training=True), keras.ops),
+        wrapper.kernels,
+    )
+    for gradient, kernel in zip(found, wrapper.kernels, strict=True):
         size = np.linalg.norm(gradient) * np.linalg.norm(kernel)
         assert size > 0
         assert abs(np.vdot(gradient, kernel)) <= 1e-5 * size

@@ -1,0 +1,16 @@
+"""What tests have on PyTorch: one thread, and tensors that NumPy takes."""
+
+import torch
+
+torch.set_num_threads(1)
+_ARRAY = torch.Tensor.__array__
+
+
+def _array(self, dtype=None, copy=None):
+    # NumPy has no bfloat16.
+    known = self.float() if self.dtype == torch.bfloat16 else self
+    return _ARRAY(known.detach(), dtype)
+
+
+# As on the other backends, also of what can yet be differentiated.
+torch.Tensor.__array__ = _array
