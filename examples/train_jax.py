@@ -32,7 +32,7 @@ def main():
     arguments = parser.parse_args()
     shape = (arguments.size, arguments.size, 1)
     pair = networks.build("cnn", shape, width=arguments.width)
-    # Setting C of Table 1; D is that with 5 discriminator steps.
+    # Setting C of Table 1.
     optimizers = [keras.optimizers.Adam(2e-4, 0.5, 0.999) for _ in pair]
     state = initial_state(*pair, *optimizers)
     step = jax.jit(training_step(*pair, *optimizers), donate_argnums=0)

@@ -90,6 +90,11 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(f"{difference:8.1e}  {name}")
 
 
+def pytest_runtest_setup(item):
+    if BACKEND != "tensorflow" and item.get_closest_marker("one_backend"):
+        pytest.skip("counts, shapes or many compiles: enough on TensorFlow")
+
+
 @pytest.fixture(autouse=True)
 def fixed_seed():
     keras.utils.set_random_seed(0)

@@ -9,7 +9,8 @@ _ARRAY = torch.Tensor.__array__
 def _array(self, dtype=None, copy=None):
     # NumPy has no bfloat16.
     known = self.float() if self.dtype == torch.bfloat16 else self
-    return _ARRAY(known.detach(), dtype)
+    array = _ARRAY(known.detach(), dtype)
+    return array.copy() if copy else array
 
 
 # As on the other backends, also of what can yet be differentiated.

@@ -43,7 +43,6 @@ def updated(train_jax, pair, images, rate, generator_batch=None):
     return found
 
 
-@pytest.mark.slow
 def test_trains_the_cnn_of_table_3(train_jax, monkeypatch, capsys):
     pairs, build = [], networks.build
 
@@ -65,7 +64,7 @@ def test_trains_the_cnn_of_table_3(train_jax, monkeypatch, capsys):
     for network, old in zip(pairs[0], before, strict=True):
         for variable, value in zip(network.variables, old, strict=True):
             assert np.isfinite(variable).all()
-            if "seed" not in variable.path:
+            if variable.path != "normalized_dense/u":  # A sign.
                 assert not np.array_equal(variable, value), variable.path
 
 

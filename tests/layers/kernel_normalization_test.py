@@ -276,7 +276,6 @@ def test_variables_of_several_kernels_have_paths_of_their_own(wrapper):
     assert len(keras.tree.flatten(tree)) == len(model.trainable_variables)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-20, 1e20])
 @pytest.mark.parametrize(
     "wrapper", [SpectralNormalization, WeightNormalization]

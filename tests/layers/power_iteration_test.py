@@ -139,6 +139,7 @@ def test_steps_add_up():
     np.testing.assert_allclose(sigma, expected_sigma, rtol=1e-6)
 
 
+@pytest.mark.one_backend
 @few_examples
 @hypothesis.given(shape=shapes, scale=scales, seed=seeds)
 def test_steps_approach_the_truth_from_below(shape, scale, seed):
@@ -154,6 +155,7 @@ def test_steps_approach_the_truth_from_below(shape, scale, seed):
         before = after
 
 
+@pytest.mark.one_backend
 @few_examples
 @hypothesis.given(shape=shapes, scale=scales, seed=seeds)
 def test_warm_start_is_within_five_percent(shape, scale, seed):

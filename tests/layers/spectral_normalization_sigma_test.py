@@ -187,6 +187,7 @@ def test_first_sigma_is_within_five_percent_of_a_wide_kernel():
     assert 0.95 * truth <= wrapper.spectral_norm() <= truth * (1 + 1e-5)
 
 
+@pytest.mark.one_backend
 @few_examples
 @hypothesis.given(shape=shapes, scale=scales, seed=seeds)
 def test_training_calls_approach_the_truth_from_below(shape, scale, seed):
@@ -203,6 +204,7 @@ def test_training_calls_approach_the_truth_from_below(shape, scale, seed):
         before = after
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 @few_examples
 @hypothesis.given(shape=shapes, scale=scales, seed=seeds)
@@ -222,6 +224,7 @@ def test_settled_layer_has_the_operator_norm_claimed(shape, scale, seed):
     assert 2 * (1 - 1e-5) <= norm <= 2 * (1 + 1e-3)
 
 
+@pytest.mark.one_backend
 @few_examples
 @hypothesis.given(shape=shapes, scale=scales, seed=seeds)
 def test_outputs_do_not_depend_on_the_scale_of_the_kernel(shape, scale, seed):

@@ -137,6 +137,7 @@ class Theirs:
         ]
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize(("steps", "tolerance"), [(1, 1e-2), (10, 5e-6)])
 @pytest.mark.parametrize("name", CASES)
 def test_five_updates_agree(torch, name, steps, tolerance):

@@ -9,6 +9,7 @@ from sngan_tf.layers import spectral_norms
 
 # Counts of the paper's networks with biases and batch norm's two vectors;
 # batch norm's moving statistics and `u` are not parameters.
+@pytest.mark.one_backend
 @pytest.mark.parametrize(
     ("size", "generator_count", "discriminator_count"),
     [(32, 3_812_355, 2_935_873), (48, 5_133_315, 2_946_113)],
@@ -28,6 +29,7 @@ def count(weights):
     return sum(int(np.prod(weight.shape)) for weight in weights)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("shape", [(8, 8, 1), (16, 24, 3), (40, 8, 2)])
 @pytest.mark.parametrize("width", [1 / 32, 1 / 8])
 def test_shapes_for_any_size_divisible_by_8(shape, width):

@@ -22,6 +22,7 @@ def trainable_parameters(*args, **kwargs):
     return counts
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "num_classes", "generator", "discriminator"),
@@ -50,6 +51,7 @@ def test_parameters_are_those_of_the_paper(
     assert generator in (None, made)
 
 
+@pytest.mark.one_backend
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "maps"),
@@ -73,6 +75,7 @@ def test_conditional_generator_has_a_row_of_each_class(size, maps):
     assert count(5) - count(None) == 4 * 2 * normalised / 16
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("size", [32, 48, 64, 128])
 def test_sizes_go_from_4_or_6_to_the_picture_and_back(size):
     generator, discriminator = networks.build(
