@@ -127,7 +127,7 @@ def test_explicit_mask_reaches_the_layer():
 def test_state_of_inner_layers_advances():
     """Seed generators and moving statistics are not the wrapper's to freeze."""
     dense, norm = layers.Dense(5, name="dense"), layers.BatchNormalization()
-    dropout = layers.Dropout(0.5)
+    dropout = layers.Dropout(0.5, seed=1)
     wrapper = called(keras.Sequential([dense, norm, dropout]), VECTORS)
     seed = np.array(dropout.seed_generator.state)
     first, second = (
