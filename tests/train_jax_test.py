@@ -64,7 +64,11 @@ def test_trains_the_cnn_of_table_3(train_jax, monkeypatch, capsys):
     for network, old in zip(pairs[0], before, strict=True):
         for variable, value in zip(network.variables, old, strict=True):
             assert np.isfinite(variable).all()
-            if variable.path != "normalized_dense/u":  # A sign.
+            # Its u is a sign; its bias has slopes that cancel while logits
+            # are within the hinge's margin.
+            if not variable.path.startswith("normalized_dense/") or (
+                variable.path.endswith("kernel")
+            ):
                 assert not np.array_equal(variable, value), variable.path
 
 

@@ -23,11 +23,13 @@ def apply(config, text):
 
     Args:
         config: A config that has every field.
-        text: Comma-separated arguments, of the keys `method`, `loss`,
-            `setting` and `network`; None or "" for none.
+        text: Comma-separated arguments, of the keys `method`, `coefficient`
+            of the method, `loss`, `setting` and `network`; None or "" for
+            none.
 
     Raises:
-        ValueError: On an unknown key or setting, listing the known ones.
+        ValueError: On an unknown key or setting, listing the known ones, and
+            on a coefficient that is no number.
     """
     arguments = _parse(text or "")
     if arguments.get("method", "").startswith("wgan_gp"):
@@ -70,6 +72,15 @@ def _method(config, value):
     config.method = value
 
 
+def _coefficient(config, value):
+    try:
+        config.coefficient = float(value)
+    except ValueError as error:
+        raise ValueError(
+            f"`coefficient` must be a number. Received: coefficient={value}"
+        ) from error
+
+
 def _loss(config, value):
     config.loss = value
 
@@ -96,6 +107,7 @@ def _network(config, value):
 
 _KNOWN = {
     "method": _method,
+    "coefficient": _coefficient,
     "loss": _loss,
     "setting": _setting,
     "network": _network,

@@ -77,11 +77,13 @@ def test_default_is_setting_c(text):
 def test_every_argument_sets_its_field():
     config = arguments.apply(
         fields.defaults(),
-        "network=resnet,loss=non_saturating,setting=D,method=weight_norm",
+        "network=resnet,loss=non_saturating,setting=D,method=spectral_norm,"
+        "coefficient=1.4",
     )
+    assert config.coefficient == 1.4
     assert config.network.name == "resnet"
     assert config.loss == "non_saturating"
-    assert config.method == "weight_norm"
+    assert config.method == "spectral_norm"
     assert setting_of(config) == TABLE_1["D"]
 
 
@@ -128,12 +130,13 @@ def test_wgan_gp_leaves_the_setting_of_a_resnet():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nosuch=1", "one of method, loss, setting, network.*: nosuch=1$"),
-        ("setting=D,Method=none", "method, loss.*Received: Method=none$"),
+        ("nosuch=1", "one of method, coefficient, loss, setting, network.*: nosu"),
+        ("setting=D,Method=none", "loss.*Received: Method=none$"),
         ("method", "KEY=VALUE.*Received: method$"),
         ("method=", "KEY=VALUE.*Received: method=$"),
         ("=none", "KEY=VALUE.*Received: =none$"),
         ("method=none, loss=hinge", "Received:  loss=hinge$"),
+        ("coefficient=high", "must be a number. Received: coefficient=high$"),
         ("setting=G", r"A, B, C, D, E, F \(Table 1\).*setting=G$"),
         ("setting=d", r"A, B, C, D, E, F \(Table 1\).*setting=d$"),
         ("setting=A,loss=hinge,setting=A", "given once.*: setting=A,loss="),
