@@ -130,7 +130,10 @@ def test_wgan_gp_leaves_the_setting_of_a_resnet():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nosuch=1", "one of method, coefficient, loss, setting, network.*: nosu"),
+        (
+            "nosuch=1",
+            "one of method, coefficient, loss, setting, network.*: nosu",
+        ),
         ("setting=D,Method=none", "loss.*Received: Method=none$"),
         ("method", "KEY=VALUE.*Received: method$"),
         ("method=", "KEY=VALUE.*Received: method=$"),
@@ -182,7 +185,9 @@ def test_config_takes_arguments(name):
     build.check(config)
     assert (config.method, config.loss) == ("weight_norm", "hinge")
     assert setting_of(config) == TABLE_1["D"]
-    with pytest.raises(ValueError, match="method, loss, setting, network"):
+    with pytest.raises(
+        ValueError, match="method, coefficient, loss, setting, network"
+    ):
         get_config(name, "nosuch=1")
 
 
