@@ -146,7 +146,7 @@ def test_whole_job_without_mode(tmp_path):
         ),
         (
             [f"--config={ROOT}/configs/cifar10_cnn.py:mehtod=none"],
-            "one of method, coefficient, loss, setting, network. Received: mehtod=none",
+            "coefficient, loss, setting, network. Received: mehtod=none",
         ),
         ([f"--config={ROOT}/configs/digits.py:setting=G"], "A, B, C, D, E, F"),
     ],
