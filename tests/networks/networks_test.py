@@ -42,6 +42,7 @@ def test_shapes_for_any_size_divisible_by_8(shape, width):
     assert discriminator(images).shape == (2, 1)
 
 
+@pytest.mark.one_backend
 def test_width_multiplies_every_number_of_maps():
     _, discriminator = networks.build("cnn", (16, 16, 1), width=0.25)
     kernels = [w for w in discriminator.weights if w.name == "kernel"]
@@ -49,6 +50,7 @@ def test_width_multiplies_every_number_of_maps():
     assert maps == [16, 16, 32, 32, 64, 64, 128, 1]
 
 
+@pytest.mark.one_backend
 def test_spectral_norm_wraps_every_weight_of_the_discriminator_only():
     _, discriminator = networks.build("cnn", (16, 16, 1), width=0.1)
     with_weights = [layer for layer in discriminator.layers if layer.weights]
