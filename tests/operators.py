@@ -1,6 +1,6 @@
 """Linear maps as matrices and gradients of layers, on any backend."""
 
-import keras
+import gradients
 import numpy as np
 from keras import ops
 
@@ -44,34 +44,11 @@ def of_each_entry(layer, kernel, shape):
 
 def gradient(layer, inputs, **arguments):
     """Returns that of sum(sin(outputs)) in the first trainable variable."""
-    if keras.backend.backend() == "jax":
-        return _gradient_on_jax(layer, inputs, arguments)
-    kernel = layer.trainable_variables[0].value
-    if keras.backend.backend() == "torch":
-        layer.zero_grad()
-        ops.sum(ops.sin(layer(inputs, **arguments))).backward()
-        found = kernel.grad
-    else:
-        import tensorflow as tf
-
-        with tf.GradientTape() as tape:
-            loss = ops.sum(ops.sin(layer(inputs, **arguments)))
-        found = tape.gradient(loss, kernel)
-    return ops.convert_to_numpy(found)
-
-
-def _gradient_on_jax(layer, inputs, arguments):
-    import jax
-
-    def loss(trainable, state):
-        outputs, _ = layer.stateless_call(trainable, state, inputs, **arguments)
-        return ops.sum(ops.sin(outputs))
-
-    gradients = jax.jit(jax.grad(loss))(
-        [variable.value for variable in layer.trainable_variables],
-        [variable.value for variable in layer.non_trainable_variables],
+    _, (found,) = gradients.of(
+        lambda: ops.sum(ops.sin(layer(inputs, **arguments))),
+        layer.trainable_variables[:1],
     )
-    return np.array(gradients[0])
+    return found
 
 
 def differences(function, kernel, step=1e-5):
