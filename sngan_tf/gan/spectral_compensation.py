@@ -7,6 +7,7 @@ from keras import ops
 
 from sngan_tf.gan import step_callback
 from sngan_tf.layers import kernels as kernels_lib
+from sngan_tf.layers import power_iteration
 
 KINDS = ("static", "dynamic")
 _CONVOLUTIONS = (
@@ -154,9 +155,7 @@ def _convolution_kernels(model):
 
 def _matrix(kernel, axes):
     """Returns a convolution's kernel as the matrix d_out x rest, of NumPy."""
-    (axis,) = axes
-    kernel = np.moveaxis(ops.convert_to_numpy(kernel), axis, 0)
-    return kernel.reshape(len(kernel), -1)
+    return ops.convert_to_numpy(power_iteration.as_matrix(kernel, axes))
 
 
 def _as_kernel(matrix, shape, axes):

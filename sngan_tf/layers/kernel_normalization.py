@@ -261,14 +261,17 @@ class KernelNormalization(keras.layers.Wrapper):
         constant = ops.stop_gradient(ops.reciprocal(divisor))
         return ops.reciprocal(divisor * constant) * constant
 
+    def _factor(self, index, kernel, training):
+        """Returns what a kernel is multiplied by, in place of its divisor."""
+        factor = self._inverse(index, kernel, training)
+        if self.learn_scale:
+            return factor * self._scales[index]
+        return factor * self.bound if self.bound != 1.0 else factor
+
     def _normalize(self, index, training):
         # As a tensor, which TensorFlow reads once for all its uses.
         kernel = ops.cast(self._kernels[index], self._kernels[index].dtype)
-        factor = self._inverse(index, kernel, training)
-        if self.learn_scale:
-            factor = factor * self._scales[index]
-        elif self.bound != 1.0:
-            factor = factor * self.bound
+        factor = self._factor(index, kernel, training)
         return kernel * ops.cast(factor, kernel.dtype)
 
 

@@ -110,7 +110,7 @@ class ConvolutionNorm:
     def settle(self, kernel, u):
         matrices = self._map.matrices(ops.stop_gradient(kernel))
         # With entries of at most 1 nothing here needs care for overflow.
-        matrices = matrices / _largest(matrices)
+        matrices = matrices / power_iteration.largest(matrices)
         start = self._flat(u)
         start = start / ops.sqrt(ops.sum(ops.square(start)))
 
@@ -122,7 +122,7 @@ class ConvolutionNorm:
             # What is below 0.99 of the value so far gains nothing on average:
             # De Sa et al., 2018, of which the best momentum is unknown here.
             after = after - ops.square(_MOMENTUM * square / 2) * before
-            scale = _largest(after)
+            scale = power_iteration.largest(after)
             # A zero kernel leaves what there was.
             moved = ops.max(ops.abs(after)) > 0
             return ops.where(moved, after / scale, u), u / scale
@@ -163,9 +163,3 @@ def _coincide(shape, output_axes, input_axes):
 
 def _negative(axes, shape):
     return {axis % len(shape) - len(shape) for axis in axes}
-
-
-def _largest(x):
-    """Returns the largest absolute entry of x, and 1 for zeros."""
-    largest = ops.max(ops.abs(x))
-    return ops.where(largest > 0, largest, ops.ones_like(largest))

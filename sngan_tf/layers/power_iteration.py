@@ -242,7 +242,12 @@ def _scale(x):
     return ops.where(is_zero, ops.ones_like(scale), scale), is_zero
 
 
+def largest(x):
+    """Returns the largest absolute entry of x, and 1 for zeros."""
+    largest = ops.max(ops.abs(x))
+    return ops.where(largest > 0, largest, ops.ones_like(largest))
+
+
 def _largest_1(x):
     """Returns x divided by its largest entry; zeros stay zeros."""
-    largest = ops.max(ops.abs(x))
-    return x / ops.where(largest > 0, largest, ops.ones_like(largest))
+    return x / largest(x)

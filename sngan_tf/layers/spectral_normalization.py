@@ -184,15 +184,13 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
             sigmas.append(sigma)
         return norms.mean(sigmas)
 
-    def _normalize(self, index, training):
+    def _factor(self, index, kernel, training):
         if not self.at_most:
-            return super()._normalize(index, training)
-        kernel = ops.cast(self._kernels[index], self._kernels[index].dtype)
+            return super()._factor(index, kernel, training)
         sigma = self._sigma(index, kernel, training)
-        factor = ops.where(
+        return ops.where(
             sigma.value > self.bound, sigma.inverse * self.bound, 1.0
         )
-        return kernel * ops.cast(factor, kernel.dtype)
 
     def _divisor(self, index, kernel, training=False):
         return self._sigma(index, kernel, training).value
