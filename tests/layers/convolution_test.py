@@ -417,11 +417,8 @@ def test_attention_has_the_norms_of_its_matrices():
 
 
 @pytest.mark.slow
-def test_step_compiles():
+def test_step_compiles(tf):
     """With TensorFlow's XLA; on JAX gradients above are of compiled steps."""
-    tf = pytest.importorskip("tensorflow")
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("XLA of TensorFlow")
     wrapper, shape = wrapped("transpose_2d_same")
     x = tf.ones((2, *shape))
     u = vector(wrapper)
