@@ -25,6 +25,7 @@ TESTS = pathlib.Path(__file__).parent
 # The tests of what runs on any backend.
 ANY_BACKEND = (
     "layers",
+    "certificates",
     "networks",
     "gan/losses_test.py",
     "gan/methods_test.py",

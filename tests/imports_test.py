@@ -16,6 +16,7 @@ LADDER = (
     ("files", "noise", "progress"),
     ("images",),
     ("layers",),
+    ("certificates",),
     ("gan", "metrics", "data"),
     ("networks",),
     ("runs",),
@@ -26,6 +27,7 @@ RANKS = {name: rank for rank, names in enumerate(LADDER) for name in names}
 # What runs on any Keras backend, and may import Keras and NumPy alone.
 NEUTRAL = (
     "layers",
+    "certificates",
     "networks",
     "gan/__init__",
     "gan/losses",
@@ -96,7 +98,17 @@ def test_layers_networks_and_losses_run_on_any_backend(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["errors", "files", "noise", "images", "layers", "gan", "networks"]
+    "name",
+    [
+        "errors",
+        "files",
+        "noise",
+        "images",
+        "layers",
+        "certificates",
+        "gan",
+        "networks",
+    ],
 )
 def test_layers_and_the_gan_need_no_extra(name):
     assert packages_of(name) <= LIGHT

@@ -7,6 +7,8 @@ from sngan_tf.layers.conditional_batch_normalization import (
     ConditionalBatchNormalization,
 )
 from sngan_tf.layers.folding import fold
+from sngan_tf.layers.spectra import effective_rank
+from sngan_tf.layers.spectra import singular_values
 from sngan_tf.layers.spectra import spectral_estimates
 from sngan_tf.layers.spectra import spectral_norms
 from sngan_tf.layers.spectral_normalization import SpectralNormalization
@@ -21,7 +23,9 @@ __all__ = [
     "SpectralNormalization",
     "SpectralRegularization",
     "WeightNormalization",
+    "effective_rank",
     "fold",
+    "singular_values",
     "spectral_estimates",
     "spectral_norms",
     "wrap",

@@ -1,5 +1,8 @@
-"""The spectral norms of a model's kernels: exact in effect, and by `u`."""
+"""The spectra of a model's kernels: exact in effect, and the norms by `u`."""
 
+import dataclasses
+
+import keras
 import numpy as np
 from keras import ops
 
@@ -8,6 +11,23 @@ from sngan_tf.layers import kernels as kernels_lib
 from sngan_tf.layers import naming
 from sngan_tf.layers import power_iteration
 from sngan_tf.layers import spectral_normalization
+
+
+@dataclasses.dataclass(frozen=True)
+class NamedKernel:
+    """A kernel of a model.
+
+    Attributes:
+        name: As `spectral_norms` says.
+        layer: The layer that computes with it itself, no wrapper.
+        variable: Its variable, un-normalised.
+        output_axes: Those that count the rows of its matrix.
+    """
+
+    name: str
+    layer: keras.Layer
+    variable: keras.Variable
+    output_axes: tuple
 
 
 def spectral_norms(model):
@@ -25,19 +45,46 @@ def spectral_norms(model):
     Args:
         model: A built Keras model or layer.
     """
-    normalized = {}
-    for layer in kernels_lib.sublayers(model):
-        if isinstance(layer, kernel_normalization.KernelNormalization):
-            for kernel, value in zip(layer.kernels, layer.normalized_kernels()):
-                normalized[id(kernel)] = value
     return {
-        name: _largest_singular_value(
+        name: float(values[0])
+        for name, values in singular_values(model).items()
+    }
+
+
+def singular_values(model):
+    """Returns `{name: values}`, all singular values of each kernel (Fig. 3).
+
+    Of what `spectral_norms` has the largest of: float64 arrays of
+    min(d_out, rest) values, the largest first. Those below 1e-8 of the largest
+    are known to that, not to their own size.
+
+    Args:
+        model: A built Keras model or layer.
+    """
+    values = in_effect(model)
+    return {
+        kernel.name: _singular_values(
             power_iteration.as_matrix(
-                ops.convert_to_tensor(normalized.get(id(kernel), kernel)), axes
+                values[id(kernel.variable)], kernel.output_axes
             )
         )
-        for name, kernel, axes in _named_kernels(model)
+        for kernel in named_kernels(model)
     }
+
+
+def effective_rank(values):
+    """Returns exp(H(p)) of p = s / sum(s): 1 for rank one, n for n alike.
+
+    Args:
+        values: Singular values s, not negative; 0 if all are.
+
+    Reference: Roy & Vetterli, "The effective rank", 2007.
+    """
+    values = np.asarray(values, np.float64)
+    if not np.any(values > 0):
+        return 0.0
+    shares = values[values > 0] / np.sum(values)
+    return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
 def spectral_estimates(model):
@@ -61,16 +108,39 @@ def spectral_estimates(model):
             found = found if isinstance(found, list) else [found]
             estimates.update(zip(map(id, layer.kernels), found))
     return {
-        name: estimates[id(kernel)]
-        for name, kernel, _ in _named_kernels(model)
-        if id(kernel) in estimates
+        kernel.name: estimates[id(kernel.variable)]
+        for kernel in named_kernels(model)
+        if id(kernel.variable) in estimates
     }
 
 
-def _named_kernels(model):
-    """Yields the name, the variable and the output axes of each kernel."""
+def in_effect(model):
+    """Returns `{id(variable): kernel}`, float32 as inference uses them.
+
+    Args:
+        model: A built Keras model or layer.
+    """
+    found = {
+        id(kernel.variable): ops.convert_to_tensor(kernel.variable)
+        for kernel in named_kernels(model)
+    }
+    for layer in kernels_lib.sublayers(model):
+        if isinstance(layer, kernel_normalization.KernelNormalization):
+            found.update(
+                zip(map(id, layer.kernels), layer.normalized_kernels())
+            )
+    return found
+
+
+def named_kernels(model):
+    """Returns a `NamedKernel` for each kernel, outermost layers first.
+
+    Args:
+        model: A built Keras model or layer.
+    """
     output_axes = {}  # Of layers whose wrapper was told them.
     names = set()
+    kernels = []
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, kernel_normalization.KernelNormalization):
             for sublayer in kernels_lib.sublayers(layer.layer):
@@ -81,15 +151,19 @@ def _named_kernels(model):
             continue
         layer_name = naming.unique(layer.name, names)
         names.add(layer_name)
-        for kernel, axes in found:
-            several = f"/{kernel.name}" if len(found) > 1 else ""
-            yield layer_name + several, kernel, axes
+        for variable, axes in found:
+            several = f"/{variable.name}" if len(found) > 1 else ""
+            kernels.append(
+                NamedKernel(layer_name + several, layer, variable, axes)
+            )
+    return kernels
 
 
-def _largest_singular_value(matrix):
+def _singular_values(matrix):
     matrix = np.asarray(ops.convert_to_numpy(matrix), np.float64)
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T
     # The small Gram matrix is far cheaper than an SVD, and in float64 as good
-    # for the largest value.
-    return float(np.sqrt(np.linalg.eigvalsh(matrix @ matrix.T)[-1]))
+    # for all but the smallest.
+    squares = np.linalg.eigvalsh(matrix @ matrix.T)[::-1]
+    return np.sqrt(np.maximum(squares, 0.0))
