@@ -3,6 +3,7 @@
 import keras
 from keras.layers import SpectralNormalization
 
+from sngan_tf.layers import folding
 from sngan_tf.layers import kernel_normalization
 
 
@@ -104,12 +105,19 @@ def input_shapes(model, input_shape=None):
 
     def call(operation, *args, **kwargs):
         first = keras.tree.flatten((args, kwargs))[0]
-        for layer in (operation, wrapped(operation)):
-            found.setdefault(id(layer), []).append(tuple(first.shape))
+        for identity in {id(operation), id(wrapped(operation))}:
+            found.setdefault(identity, []).append(tuple(first.shape))
         return operation.compute_output_spec(*args, **kwargs)
 
     run(model, input_specs(model, input_shape), call)
     return found
+
+
+def plain(operation):
+    """Returns the layer that computes, its kernels those of inference."""
+    if isinstance(operation, kernel_normalization.KernelNormalization):
+        return folding.fold(operation)
+    return wrapped(operation)
 
 
 def wrapped(operation):
