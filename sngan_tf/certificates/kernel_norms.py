@@ -13,6 +13,7 @@ from sngan_tf.certificates import convolution_norms
 from sngan_tf.certificates import singular_values
 from sngan_tf.certificates import walk
 from sngan_tf.layers import convolution as convolution_lib
+from sngan_tf.layers import kernels
 from sngan_tf.layers import spectra
 
 # Classes themselves: what is derived from them may compute otherwise.
@@ -54,9 +55,6 @@ class OperatorNorm(NamedTuple):
     how: str
 
 
-_UNKNOWN = OperatorNorm(0.0, math.inf, "unknown")
-
-
 def operator_norms(model, input_shape=None):
     """Returns `{name: OperatorNorm}` of each kernel as its layer applies it.
 
@@ -85,11 +83,10 @@ def operator_norms(model, input_shape=None):
             is not the model's.
     """
     shapes = _input_shapes(model, input_shape)
-    values = spectra.in_effect(model)
+    values = in_effect(model)
     norms = {}
     for kernel in spectra.named_kernels(model):
-        value = _as_computed(kernel.layer, values[id(kernel.variable)])
-        _check_finite(value, kernel.name)
+        value = values[kernel.name]
         norms[kernel.name] = max(
             (
                 _norm(kernel.layer, kernel.variable, value, shape)
@@ -118,76 +115,79 @@ def upper(layer, variable, value, input_shape=None):
     return norm.upper, norm.how
 
 
-def as_blocks(equation, kernel):
-    """Returns the matrices of an EinsumDense layer: (blocks, inputs, outputs).
-
-    Labels that input, kernel and output share count blocks, as the map is one
-    for each. None for an equation where a label is summed over that inputs or
-    kernel have alone, or stands twice in a term.
+def in_effect(model):
+    """Returns `{name: kernel}`, float64, as inference rounds and uses them.
 
     Args:
-        equation: Of the layer, such as `"abc,cd->abd"`.
-        kernel: Array.
+        model: A built Keras model or layer.
+
+    Raises:
+        ValueError: On a kernel that is not finite.
     """
-    operands, outputs = equation.replace("...", "").split("->")
-    inputs, labels = operands.split(",")
-    terms = [set(inputs), set(labels), set(outputs)]
-    twice = any(
-        len(term) < len(string)
-        for term, string in zip(terms, (inputs, labels, outputs))
-    )
-    alone = (terms[0] ^ terms[1]) - terms[2]
-    if twice or alone or _has_uneven_ellipsis(equation):
+    kernels_in_effect = spectra.in_effect(model)
+    found = {}
+    for kernel in spectra.named_kernels(model):
+        value = kernels_in_effect[id(kernel.variable)]
+        value = ops.cast(value, kernel.layer.compute_dtype)
+        # NumPy has no bfloat16.
+        wide = keras.backend.result_type(value.dtype, "float32")
+        value = ops.convert_to_numpy(ops.cast(value, wide))
+        found[kernel.name] = np.asarray(value, np.float64)
+        _check_finite(found[kernel.name], kernel.name)
+    return found
+
+
+def as_map(layer, variable, value, input_shape=None):
+    """Returns `(convolution, matrices)`, what a layer makes of a kernel.
+
+    Without convolution, None, the matrices are `(blocks, inputs, outputs)`,
+    side by side, and applied at each position alike.
+
+    Args:
+        layer: As of `upper`.
+        variable: As of `upper`.
+        value: As of `upper`, float64.
+        input_shape: As of `upper`. The matrices are those of any size.
+
+    Returns:
+        None where the map is not known.
+    """
+    if type(layer) in _MATRICES:
+        return None, value[None]
+    if type(layer) is layers.EinsumDense:
+        blocks = _blocks(layer.equation, value)
+        return None if blocks is None else (None, blocks)
+    if type(layer) not in _CONVOLUTIONS:
         return None
-    kinds = (
-        terms[0] & terms[1] & terms[2],
-        terms[1] - terms[2],
-        terms[1] - terms[0],
-    )
-    axes = [[labels.index(k) for k in labels if k in kind] for kind in kinds]
-    shape = [math.prod(kernel.shape[axis] for axis in kind) for kind in axes]
-    return np.transpose(kernel, [*itertools.chain(*axes)]).reshape(shape)
-
-
-def _has_uneven_ellipsis(equation):
-    operands, outputs = equation.split("->")
-    inputs, labels = operands.split(",")
-    return "..." in labels or ("..." in inputs) != ("..." in outputs)
+    shape = list(input_shape or convolution_lib.build_shape(layer))
+    first = layer.data_format == "channels_first"
+    for i, (taps, rate) in enumerate(
+        zip(variable.shape[:-2], layer.dilation_rate), start=1 + first
+    ):
+        shape[i] = shape[i] or (taps - 1) * rate + 1
+    convolution = convolution_lib.of_kernel(layer, variable, tuple(shape))
+    if convolution is None:  # Of one tap.
+        matrix = value.reshape(1, *value.shape[-2:])
+        transposed = kernels.is_transposed(layer)
+        return None, np.swapaxes(matrix, 1, 2) if transposed else matrix
+    matrices = ops.convert_to_numpy(convolution.matrices(value))
+    return convolution, np.asarray(matrices, np.float64)
 
 
 def _norm(layer, variable, value, input_shape):
-    if type(layer) in _MATRICES:
-        return _of_matrices(value[None])
-    if type(layer) is layers.EinsumDense:
-        blocks = as_blocks(layer.equation, value)
-        return _UNKNOWN if blocks is None else _of_matrices(blocks)
-    if type(layer) in _CONVOLUTIONS:
-        return _of_convolution(layer, variable, value, input_shape)
     if _is_convolutional_cell(layer):
         strides = layer.strides
         if variable is layer.recurrent_kernel:
             strides = (1,) * len(strides)
         matrix = value.reshape(1, -1, value.shape[-1])
         return _from_taps(matrix, value.shape[: len(strides)], strides)
-    return _UNKNOWN
-
-
-def _of_convolution(layer, variable, value, input_shape):
-    shape = input_shape or convolution_lib.build_shape(layer)
-    first = layer.data_format == "channels_first"
-    # Any size will do for the matrices, if it holds the kernel.
-    closed = list(shape)
-    for i, (taps, rate) in enumerate(
-        zip(variable.shape[:-2], layer.dilation_rate), start=1 + first
-    ):
-        closed[i] = closed[i] or (taps - 1) * rate + 1
-    convolution = convolution_lib.of_kernel(layer, variable, tuple(closed))
-    if convolution is None:  # Of one tap.
-        return _of_matrices(value.reshape(1, *value.shape[-2:]))
-    matrices = np.asarray(
-        ops.convert_to_numpy(convolution.matrices(value)), np.float64
-    )
-    if None in shape[1:]:
+    found = as_map(layer, variable, value, input_shape)
+    if found is None:
+        return OperatorNorm(0.0, math.inf, "unknown")
+    convolution, matrices = found
+    if convolution is None:
+        return OperatorNorm(*singular_values.of_matrices(matrices), "svd")
+    if None in (input_shape or convolution_lib.build_shape(layer))[1:]:
         strides = [
             axis.stride // math.gcd(axis.stride, axis.dilation)
             for axis in convolution.axes
@@ -196,8 +196,30 @@ def _of_convolution(layer, variable, value, input_shape):
     return OperatorNorm(*convolution_norms.bounds(convolution, matrices))
 
 
-def _of_matrices(matrices):
-    return OperatorNorm(*singular_values.of_matrices(matrices), "svd")
+def _blocks(equation, kernel):
+    """Returns the matrices of an EinsumDense layer: (blocks, inputs, outputs).
+
+    Labels that input, kernel and output share count blocks, as the map is one
+    for each. None for an equation where a label is summed over that inputs or
+    kernel have alone, or stands twice in a term.
+    """
+    operands, outputs = equation.split("->")
+    inputs, labels = operands.split(",")
+    open_ = [("..." in string) for string in (labels, inputs, outputs)]
+    strings = [x.replace("...", "") for x in (inputs, labels, outputs)]
+    terms = inputs, labels, outputs = [set(string) for string in strings]
+    twice = sum(map(len, terms)) < sum(map(len, strings))
+    alone = (inputs ^ labels) - outputs
+    if open_ not in ([False, False, False], [False, True, True]):
+        return None
+    if twice or alone:
+        return None
+    kinds = inputs & labels & outputs, labels - outputs, labels - inputs
+    axes = [
+        [strings[1].index(label) for label in sorted(kind)] for kind in kinds
+    ]
+    shape = [math.prod(kernel.shape[axis] for axis in kind) for kind in axes]
+    return np.transpose(kernel, [*itertools.chain(*axes)]).reshape(shape)
 
 
 def _from_taps(matrices, kernel_size, strides):
@@ -217,14 +239,6 @@ def _is_convolutional_cell(layer):
     return kind.__name__ == "ConvLSTMCell" and kind.__module__.startswith(
         "keras."
     )
-
-
-def _as_computed(layer, kernel):
-    """Returns a kernel as inference rounds it, float64."""
-    kernel = ops.cast(kernel, layer.compute_dtype)
-    # NumPy has no bfloat16.
-    wide = keras.backend.result_type(kernel.dtype, "float32")
-    return np.asarray(ops.convert_to_numpy(ops.cast(kernel, wide)), np.float64)
 
 
 def _check_finite(value, name):
