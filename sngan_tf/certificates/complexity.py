@@ -8,6 +8,7 @@ from keras import ops
 from sngan_tf.certificates import convolution_norms
 from sngan_tf.certificates import kernel_norms
 from sngan_tf.certificates import lipschitz
+from sngan_tf.certificates import maps
 from sngan_tf.certificates import rules
 from sngan_tf.certificates import walk
 from sngan_tf.layers import kernels
@@ -72,9 +73,7 @@ def spectral_complexity(model, references=None, input_shape=None):
 
 def _length_of_rows(layer, variable, value, input_shape):
     """Returns the sum of the 2-norms of the rows of a layer's whole map."""
-    convolution, matrices = kernel_norms.as_map(
-        layer, variable, value, input_shape
-    )
+    convolution, matrices = maps.of_kernel(layer, variable, value, input_shape)
     if convolution is not None:
         return _length_of_pixels(convolution, np.square(matrices))
     blocks, inputs, outputs = matrices.shape

@@ -1,41 +1,18 @@
 """The operator norm of each kernel as the map that a layer makes of it."""
 
-import itertools
 import math
 from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import layers
 from keras import ops
 
 from sngan_tf.certificates import convolution_norms
+from sngan_tf.certificates import maps
 from sngan_tf.certificates import singular_values
 from sngan_tf.certificates import walk
 from sngan_tf.layers import convolution as convolution_lib
-from sngan_tf.layers import kernels
 from sngan_tf.layers import spectra
-
-# Classes themselves: what is derived from them may compute otherwise.
-_MATRICES = (
-    layers.Dense,
-    layers.Embedding,
-    layers.GRUCell,
-    layers.LSTMCell,
-    layers.SimpleRNNCell,
-)
-_CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-)
 
 
 class OperatorNorm(NamedTuple):
@@ -87,13 +64,13 @@ def operator_norms(model, input_shape=None):
     norms = {}
     for kernel in spectra.named_kernels(model):
         value = values[kernel.name]
-        norms[kernel.name] = max(
-            (
-                _norm(kernel.layer, kernel.variable, value, shape)
-                for shape in {*shapes.get(id(kernel.layer), [None])}
-            ),
-            key=lambda norm: norm.upper,
-        )
+        found = [
+            _norm(kernel.layer, kernel.variable, value, shape)
+            for shape in {*shapes.get(id(kernel.layer), [None])}
+        ]
+        largest = max(found, key=lambda norm: norm.upper)
+        lower = max(norm.lower for norm in found)
+        norms[kernel.name] = largest._replace(lower=lower)
     return norms
 
 
@@ -137,43 +114,6 @@ def in_effect(model):
     return found
 
 
-def as_map(layer, variable, value, input_shape=None):
-    """Returns `(convolution, matrices)`, what a layer makes of a kernel.
-
-    Without convolution, None, the matrices are `(blocks, inputs, outputs)`,
-    side by side, and applied at each position alike.
-
-    Args:
-        layer: As of `upper`.
-        variable: As of `upper`.
-        value: As of `upper`, float64.
-        input_shape: As of `upper`. The matrices are those of any size.
-
-    Returns:
-        None where the map is not known.
-    """
-    if type(layer) in _MATRICES:
-        return None, value[None]
-    if type(layer) is layers.EinsumDense:
-        blocks = _blocks(layer.equation, value)
-        return None if blocks is None else (None, blocks)
-    if type(layer) not in _CONVOLUTIONS:
-        return None
-    shape = list(input_shape or convolution_lib.build_shape(layer))
-    first = layer.data_format == "channels_first"
-    for i, (taps, rate) in enumerate(
-        zip(variable.shape[:-2], layer.dilation_rate), start=1 + first
-    ):
-        shape[i] = shape[i] or (taps - 1) * rate + 1
-    convolution = convolution_lib.of_kernel(layer, variable, tuple(shape))
-    if convolution is None:  # Of one tap.
-        matrix = value.reshape(1, *value.shape[-2:])
-        transposed = kernels.is_transposed(layer)
-        return None, np.swapaxes(matrix, 1, 2) if transposed else matrix
-    matrices = ops.convert_to_numpy(convolution.matrices(value))
-    return convolution, np.asarray(matrices, np.float64)
-
-
 def _norm(layer, variable, value, input_shape):
     if _is_convolutional_cell(layer):
         strides = layer.strides
@@ -181,7 +121,7 @@ def _norm(layer, variable, value, input_shape):
             strides = (1,) * len(strides)
         matrix = value.reshape(1, -1, value.shape[-1])
         return _from_taps(matrix, value.shape[: len(strides)], strides)
-    found = as_map(layer, variable, value, input_shape)
+    found = maps.of_kernel(layer, variable, value, input_shape)
     if found is None:
         return OperatorNorm(0.0, math.inf, "unknown")
     convolution, matrices = found
@@ -194,32 +134,6 @@ def _norm(layer, variable, value, input_shape):
         ]
         return _from_taps(matrices, variable.shape[:-2], strides)
     return OperatorNorm(*convolution_norms.bounds(convolution, matrices))
-
-
-def _blocks(equation, kernel):
-    """Returns the matrices of an EinsumDense layer: (blocks, inputs, outputs).
-
-    Labels that input, kernel and output share count blocks, as the map is one
-    for each. None for an equation where a label is summed over that inputs or
-    kernel have alone, or stands twice in a term.
-    """
-    operands, outputs = equation.split("->")
-    inputs, labels = operands.split(",")
-    open_ = [("..." in string) for string in (labels, inputs, outputs)]
-    strings = [x.replace("...", "") for x in (inputs, labels, outputs)]
-    terms = inputs, labels, outputs = [set(string) for string in strings]
-    twice = sum(map(len, terms)) < sum(map(len, strings))
-    alone = (inputs ^ labels) - outputs
-    if open_ not in ([False, False, False], [False, True, True]):
-        return None
-    if twice or alone:
-        return None
-    kinds = inputs & labels & outputs, labels - outputs, labels - inputs
-    axes = [
-        [strings[1].index(label) for label in sorted(kind)] for kind in kinds
-    ]
-    shape = [math.prod(kernel.shape[axis] for axis in kind) for kind in axes]
-    return np.transpose(kernel, [*itertools.chain(*axes)]).reshape(shape)
 
 
 def _from_taps(matrices, kernel_size, strides):
@@ -263,4 +177,5 @@ def _input_shapes(model, input_shape):
             "`input_shape` must be None for a model that is no graph of "
             f"layers. Received: input_shape={input_shape}, {model.name}"
         )
-    return {id(walk.wrapped(model)): [(None, *input_shape)]}
+    (spec, *_) = walk.input_specs(model, input_shape)
+    return {id(walk.wrapped(model)): [tuple(spec.shape)]}
