@@ -2,6 +2,7 @@
 
 import math
 
+import keras
 import numpy as np
 from keras import layers
 from keras import ops
@@ -240,8 +241,8 @@ rules.never("dot-product attention has no Lipschitz constant", *_ATTENTION)
 
 
 def _kernel_bound(layer, kernel, input_shape):
-    if layer.quantization_mode:
-        raise rules.refusal(layer, "it is quantized")
+    if layer.quantization_mode or getattr(layer, "lora_rank", None):
+        raise rules.refusal(layer, "it is quantized or has LoRA")
     value = np.asarray(
         ops.convert_to_numpy(ops.cast(kernel, layer.compute_dtype)), np.float64
     )
@@ -264,6 +265,8 @@ def _activation_bound(layer, function, input_shape=None):
     if taught := rules.taught(function):
         constant, rigorous = taught
         return rules.Bound(float(constant), "registered", rigorous)
+    if isinstance(function, keras.Layer):
+        return rules.bound(function, input_shape)
     name = activations.name_of(function)
     constant = activations.constant(name)
     if constant is None:

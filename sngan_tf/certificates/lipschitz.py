@@ -137,11 +137,14 @@ class Slopes:
                 signals_lib.constant(spec, signals[0], size) for spec in specs
             ]
             return found if len(found) > 1 else found[0]
-        self._check(layer, specs, kwargs)
+        if kwargs.get("training"):
+            raise rules.refusal(layer, "it is called as in training")
+        _check_outputs(layer, specs)
         arguments = [x for x in flat if not isinstance(x, (bool, str))]
         merge = None if rules.is_taught(layer) else merges.of(layer)
         if merge:
             signal, bound = merge(layer, arguments, signals, moving, specs[0])
+            rules.check_finite(layer, bound)
         else:
             # A rule that was taught knows what labels do.
             changing = moving if rules.is_taught(layer) else signals
@@ -154,16 +157,17 @@ class Slopes:
         self.calls.append((layer, moving, bound))
         return signal
 
-    def _check(self, layer, specs, kwargs):
-        if kwargs.get("training"):
-            raise rules.refusal(layer, "it is called as in training")
-        if len(specs) > 1:
-            raise rules.refusal(layer, "no rule is known of several outputs")
-        shape = specs[0].shape
-        if not shape or shape[0] is not None:
-            raise rules.refusal(layer, "it mixes the examples of a batch")
-        if None in shape[1:]:
-            raise rules.refusal(layer, f"the size of {shape} stays open")
+
+def _check_outputs(layer, specs):
+    if len(specs) > 1:
+        raise rules.refusal(layer, "no rule is known of several outputs")
+    (spec,) = specs
+    if not spec.shape or spec.shape[0] is not None:
+        raise rules.refusal(layer, "it mixes the examples of a batch")
+    if None in spec.shape[1:]:
+        raise rules.refusal(layer, f"the size of {spec.shape} stays open")
+    if not keras.backend.is_float_dtype(spec.dtype):
+        raise rules.refusal(layer, f"its outputs are {spec.dtype}")
 
 
 def _output_specs(operation, args, kwargs):

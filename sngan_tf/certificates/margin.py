@@ -86,7 +86,7 @@ def _of_differences(slopes, classes):
 
 
 def _is_identity(layer):
-    return isinstance(layer, layers.Identity) or (
+    return type(layer) is layers.Identity or (
         type(layer) is layers.Activation and _is_linear(layer)
     )
 

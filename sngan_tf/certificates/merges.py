@@ -55,6 +55,8 @@ def _selection(operation, arguments, signals, moving, spec):
 def _product(operation, arguments, signals, moving, spec):
     if len(moving) > 1:
         raise rules.refusal(operation, "it multiplies what inputs change")
+    if getattr(operation, "normalize", False):
+        raise rules.refusal(operation, "it divides by lengths")
     factor = math.prod(
         _largest(operation, number) for number in _numbers(arguments)
     )

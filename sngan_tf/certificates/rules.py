@@ -109,9 +109,14 @@ def bound(layer, input_shape, *others):
         inputs = " of several inputs" if others else ""
         raise refusal(layer, f"no rule is known of this layer{inputs}")
     found = _RULES[type(layer)](layer, input_shape)
+    check_finite(layer, found)
+    return found
+
+
+def check_finite(layer, found):
+    """Raises the ValueError of a layer whose bound is not finite."""
     if not math.isfinite(found.value):
         raise refusal(layer, f"it is not finite ({found.how})")
-    return found
 
 
 def is_taught(layer):

@@ -26,7 +26,7 @@ def run(model, inputs, call):
 
     def call_or_enter(operation, *args, **kwargs):
         inner = graph(operation)
-        if inner is None:
+        if inner is None or kwargs.get("training"):
             return call(operation, *args, **kwargs)
         values = keras.tree.flatten((args, kwargs))
         outputs = run(inner, values[: len(inner.inputs)], call)

@@ -258,6 +258,10 @@ def test_normalised_layers_go_by_the_names_of_their_kernels():
         np.testing.assert_array_equal(ops.convert_to_numpy(weight), before)
 
 
+def _inside(layer):
+    return keras.Sequential([keras.Input((4, 4)), layer])
+
+
 @pytest.mark.parametrize(
     "outputs",
     [
@@ -267,6 +271,9 @@ def test_normalised_layers_go_by_the_names_of_their_kernels():
         lambda x: layers.Dropout(0.5)(x, training=True),
         lambda x: layers.MultiHeadAttention(2, 3)(x, x),
         lambda x: layers.Dot((1, 1))([x, x]),
+        lambda x: _inside(layers.BatchNormalization())(x, training=True),
+        lambda x: layers.Dot((1, 1), normalize=True)([x, x]),
+        lambda x: ops.cast(ops.cast(x, "int32"), "float32"),
         lambda x: 1 / x,
         lambda x: x / ops.sum(x, axis=1, keepdims=True),
         lambda x: ops.take(x, [0, 0, 0], axis=1),
@@ -278,6 +285,16 @@ def test_what_has_no_bound_is_refused(outputs):
     inputs = keras.Input((4, 4))
     model = keras.Model(inputs, outputs(inputs))
     with pytest.raises(ValueError, match=r"no Lipschitz bound of \w+ '\w+'"):
+        lipschitz.lipschitz_bounds(model, ascent_steps=0)
+
+
+def test_cosine_with_a_constant_is_refused():
+    inputs, labels = keras.Input((4,)), keras.Input((), dtype="int32")
+    rows = layers.Embedding(3, 4)(labels)
+    model = keras.Model(
+        [inputs, labels], layers.Dot(1, normalize=True)([rows, inputs])
+    )
+    with pytest.raises(ValueError, match="Dot 'dot.*divides by lengths"):
         lipschitz.lipschitz_bounds(model, ascent_steps=0)
 
 

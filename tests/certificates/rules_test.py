@@ -88,6 +88,7 @@ NONLINEAR = {
     "gelu": (layers.Activation("gelu"), (4,)),
     "softmax": (layers.Softmax(), (4,)),
     "activation_inside": (layers.Dense(5, activation="selu"), (4,)),
+    "layer_inside": (layers.Dense(5, activation=layers.ReLU()), (4,)),
     "max_pooling": (layers.MaxPooling2D(2), (6, 6, 2)),
     "max_pooling_overlapping": (
         layers.MaxPooling2D(3, 1, padding="same"),
