@@ -10,16 +10,18 @@ from sngan_tf.layers import ConditionalBatchNormalization
 from sngan_tf.layers import kernels
 
 _PAIRS = 8  # Of each of the two kinds.
-_STEP = 1e-2  # Of each entry on average, where the slope at a point is meant.
-_LEARNING_RATE = 0.1
+# Of the entries at the start: what is steepest may be near the origin or far.
+_SCALES = np.tile(np.geomspace(1e-2, 1.0, _PAIRS), 2).astype("float32")
+_STEP = 1e-2  # Of these, where the slope at a point is meant.
+_LEARNING_RATE = 0.2
 
 
 def largest_slope(model, specs, steps, seed):
     """Returns the largest `|f(x) - f(y)| / |x - y|` that was found.
 
-    From random points, of pairs that are free to move, and of pairs that stay
-    near, whose slope is that of the Jacobian in one direction. What float32
-    may have rounded is taken off.
+    From random points, small and large, of pairs that are free to move, and of
+    pairs that stay near, whose slope is that of the Jacobian in one direction.
+    What float32 may have rounded is taken off.
 
     Args:
         model: A model or layer that `lipschitz.Slopes` walks.
@@ -72,7 +74,9 @@ class _Pairs(keras.Model):
         changes = self._outputs_of(ends[1]) - self._outputs_of(ends[0])
         tiny = keras.config.epsilon() ** 4
         far = ops.log(tiny + ops.sum(ops.square(changes), axis=1))
-        self.add_loss(-ops.mean(far - ops.log(self._squares())))
+        # But for the scale of each, which stays.
+        squares = self._step_squares() * ops.square(self._lengths())
+        self.add_loss(-ops.mean(far - ops.log(squares)))
         return changes
 
     def slope(self):
@@ -96,13 +100,14 @@ class _Pairs(keras.Model):
 
     def _ends(self):
         """Returns the inputs at both ends of all pairs."""
-        starts = [ops.convert_to_tensor(start) for start in self.starts]
-        lengths = self._lengths()
-        ends = [
-            start if step is None else start + step * _rows(lengths, step)
-            for start, step in zip(starts, self.steps)
-        ]
-        return starts, ends
+        first, second = [], []
+        for start, step in zip(self.starts, self.steps):
+            if step is not None:
+                start = start * _rows(_SCALES, step)
+                step = step * _rows(_SCALES * self._lengths(), step)
+            first.append(start)
+            second.append(start if step is None else start + step)
+        return first, second
 
     def _lengths(self):
         """Returns the factor of each step: 1, or what keeps a pair near."""
@@ -119,9 +124,6 @@ class _Pairs(keras.Model):
             for step in self.steps
             if step is not None
         )
-
-    def _squares(self):
-        return self._step_squares() * ops.square(self._lengths())
 
 
 def inference(model, *inputs):

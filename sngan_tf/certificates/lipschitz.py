@@ -56,7 +56,7 @@ class LipschitzBounds:
         return all(layer.rigorous for layer in self.layers)
 
 
-def lipschitz_bounds(model, input_shape=None, ascent_steps=100, seed=0):
+def lipschitz_bounds(model, input_shape=None, ascent_steps=300, seed=0):
     """Returns the `LipschitzBounds` of a model in inference, in 2-norm.
 
     `upper` is a product along each path of the graph, and a sum where paths are
