@@ -42,7 +42,7 @@ METHODS = {
     "no normalization": None,
     "matrix, bound 1": {"norm": "matrix", "bound": 1.0},
     "conv, bound 1": {"norm": "conv", "bound": 1.0},
-    "conv, bound 2": {"norm": "conv", "bound": 2.0},
+    "conv, bound 1.5": {"norm": "conv", "bound": 1.5},
 }
 # In l2 of pictures in [0, 1], of all pixels together and of each.
 RADII = np.linspace(0.0, 0.8, 81)
@@ -85,9 +85,9 @@ def trained(method, examples, seed, epochs):
     model = keras.Sequential(
         [
             keras.Input((8, 8, 1)),
-            layers.Conv2D(16, 3, padding="same", activation="relu"),
-            layers.Conv2D(32, 4, 2, padding="same", activation="relu"),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(16, 3, padding="same", activation="leaky_relu"),
+            layers.Conv2D(32, 4, 2, padding="same", activation="leaky_relu"),
+            layers.Conv2D(32, 3, padding="same", activation="leaky_relu"),
             layers.Flatten(),
             layers.Dense(10),
         ]

@@ -5,8 +5,9 @@ r"""Shows how far trained discriminators stretch, layer by layer and as a whole.
 Each RUN is a workdir. Of every layer of its discriminator the figure has the
 norm of the reshaped kernel, which the paper's normalization sets to 1; the norm
 of the map that the layer is, from both sides; and how far the one may exceed
-the other, sqrt(kh kw) at stride 1. Below stand bounds of the Lipschitz constant
-of the whole: one that is guaranteed, and one that some pair of inputs attains.
+the other, sqrt(kh kw) at stride 1. On the right stands the Lipschitz constant
+of the whole, between what a pair of inputs attains and what is guaranteed,
+beside the product of the reshaped kernels' norms, which bounds nothing.
 """
 
 import argparse
@@ -94,59 +95,97 @@ def draw(found, path):
     """Draws a panel for each `(title, {name: Norms}, LipschitzBounds)`."""
     figure, panels = plt.subplots(
         1,
-        len(found),
-        figsize=(5.2 * len(found), 4.6),
-        sharey=True,
-        squeeze=False,
+        len(found) + 1,
+        figsize=(4.6 * len(found) + 3.4, 5),
+        width_ratios=[3] * len(found) + [2],
         layout="constrained",
     )
-    for axes, (title, norms, whole) in zip(panels[0], found):
-        places, rows = range(len(norms)), norms.values()
-        axes.axhline(1.0, color="gray", linewidth=0.8, zorder=0)
-        axes.hlines(
-            [row.limit for row in rows],
-            [place - 0.35 for place in places],
-            [place + 0.35 for place in places],
-            color="tab:red",
-            linestyle="--",
-            label="what the map's could be: matrix x sqrt(kh kw), less strides",
-        )
-        axes.bar(
-            places,
-            [row.upper for row in rows],
-            0.6,
-            color="tab:orange",
-            alpha=0.75,
-            label="norm of the layer's map, guaranteed from above",
-        )
-        axes.plot(
-            places,
-            [row.lower for row in rows],
-            "k_",
-            markersize=14,
-            label="the same from below, attained",
-        )
-        axes.plot(
-            places,
-            [row.matrix for row in rows],
-            "o",
-            color="tab:blue",
-            label="norm of the reshaped kernel",
-        )
-        axes.set_xticks(places, norms, rotation=45, ha="right")
-        axes.set_title(
-            f"{title}\nLipschitz constant of the whole: "
-            f"{whole.lower:.3g} to {whole.upper:.3g}",
-            fontsize=11,
-        )
-    panels[0, 0].set_ylabel("norm of the kernel in effect")
+    highest = max(row.limit for _, norms, _ in found for row in norms.values())
+    for axes, (title, norms, _) in zip(panels, found):
+        draw_layers(axes, norms)
+        axes.set_title(title)
+        axes.set_ylim(0, 1.05 * highest)
+    panels[0].set_ylabel("norm in effect of each layer")
+    draw_whole(panels[-1], found)
     figure.legend(
-        *panels[0, 0].get_legend_handles_labels(),
+        *panels[0].get_legend_handles_labels(),
         loc="outside lower center",
         ncols=2,
         fontsize=9,
     )
     figure.savefig(path, dpi=110)
+
+
+def draw_layers(axes, norms):
+    places, rows = range(len(norms)), norms.values()
+    axes.axhline(1.0, color="gray", linewidth=0.8, zorder=0)
+    axes.bar(
+        places,
+        [row.upper for row in rows],
+        0.6,
+        color="tab:orange",
+        alpha=0.7,
+        label="true norm of the map, guaranteed from above",
+    )
+    axes.plot(
+        places,
+        [row.lower for row in rows],
+        "k_",
+        markersize=15,
+        label="true norm of the map, attained from below",
+    )
+    axes.plot(
+        places,
+        [row.matrix for row in rows],
+        "o",
+        color="tab:blue",
+        label="norm of the reshaped kernel",
+    )
+    axes.hlines(
+        [row.limit for row in rows],
+        [place - 0.35 for place in places],
+        [place + 0.35 for place in places],
+        color="tab:red",
+        linestyle=":",
+        label="most that a kernel of this matrix norm, size and stride can do",
+    )
+    axes.set_xticks(places, norms, rotation=45, ha="right")
+
+
+def draw_whole(axes, found):
+    places = range(len(found))
+    wholes = [whole for *_, whole in found]
+    naive = [
+        math.prod(row.matrix for row in norms.values()) for _, norms, _ in found
+    ]
+    axes.bar(
+        places,
+        [whole.upper - whole.lower for whole in wholes],
+        0.5,
+        bottom=[whole.lower for whole in wholes],
+        color="tab:orange",
+        alpha=0.7,
+    )
+    axes.plot(places, [whole.lower for whole in wholes], "k_", markersize=28)
+    axes.plot(places, naive, "o", color="tab:blue")
+    for place, whole in zip(places, wholes):
+        for value in (whole.lower, whole.upper):
+            axes.annotate(
+                f"{value:.3g}",
+                (place, value),
+                (0, 3),
+                textcoords="offset points",
+                ha="center",
+            )
+    axes.set_yscale("log")
+    axes.margins(y=0.1)
+    axes.set_xlim(-0.75, len(found) - 0.25)
+    axes.set_xticks(
+        places, [title.partition(",")[0] for title, *_ in found], rotation=15
+    )
+    axes.set_title(
+        "Lipschitz constant of the whole\n(dots: product of the kernels')"
+    )
 
 
 if __name__ == "__main__":

@@ -219,7 +219,7 @@ def plane_points():
 def draw(planes, areas, moons, path):
     """Draws the uncertainty of each method over the plane of the moons."""
     figure, panels = plt.subplots(
-        1, len(planes), figsize=(13, 4.6), sharey=True, layout="constrained"
+        1, len(planes), figsize=(13, 4.3), sharey=True, layout="constrained"
     )
     points, classes = moons
     for axes, (method, values) in zip(panels, planes.items()):
@@ -235,7 +235,7 @@ def draw(planes, areas, moons, path):
                 linewidths=0.3,
             )
         axes.set_title(
-            f"{method}\ndigits of unknown classes told by it: AUROC "
+            f"{method}\nAUROC of unknown digits: "
             + ", ".join(f"{area:.2f}" for area in areas[method]),
             fontsize=11,
         )
@@ -243,6 +243,7 @@ def draw(planes, areas, moons, path):
     figure.colorbar(
         shown,
         ax=panels,
+        shrink=0.85,
         label="uncertainty, 1 - max p",
         ticks=np.linspace(0.0, 0.5, 6),
     )
