@@ -21,6 +21,8 @@ import pathlib
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+import bands
+import digits
 import keras
 import matplotlib
 import numpy as np
@@ -28,9 +30,7 @@ import tensorflow as tf
 from keras import layers
 
 from sngan_tf import certificates
-from sngan_tf import data
 from sngan_tf import wrap
-from sngan_tf.metrics.features import classifier as classifier_lib
 
 matplotlib.use("Agg")
 
@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    training, held_out = digits()
+    training, held_out = digits.load()
     found = {}
     for method in METHODS:
         found[method] = [
@@ -67,16 +67,6 @@ def main():
         ]
         print_row(method, found[method])
     draw(found, arguments.figure)
-
-
-def digits():
-    """Returns (images, labels) to train on, and held out; images in [0, 1]."""
-    pictures = data.load("digits", 8)
-    images = pictures.images.astype(np.float32) / 255.0
-    held_out, training = classifier_lib.split_rows(len(images))
-    return [
-        (images[rows], pictures.labels[rows]) for rows in (training, held_out)
-    ]
 
 
 def trained(method, examples, seed, epochs):
@@ -213,16 +203,8 @@ def draw(found, path):
     )
     for axes, (name, places, label) in zip(panels, curves):
         for method, seeds in found.items():
-            values = np.array([measures[name] for measures in seeds])
-            (line,) = axes.plot(places, values.mean(0), label=method)
-            axes.fill_between(
-                places,
-                values.min(0),
-                values.max(0),
-                color=line.get_color(),
-                alpha=0.2,
-                linewidth=0,
-            )
+            values = [measures[name] for measures in seeds]
+            bands.draw(axes, places, values, method)
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
         axes.set_xlim(0, places[-1])

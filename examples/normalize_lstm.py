@@ -19,15 +19,15 @@ import pathlib
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+import bands
+import digits
 import keras
 import matplotlib
 import numpy as np
 from keras import layers
 
 from sngan_tf import SpectralNormalization
-from sngan_tf import data
 from sngan_tf.layers import spectral_norms
-from sngan_tf.metrics.features import classifier as classifier_lib
 
 matplotlib.use("Agg")
 
@@ -45,7 +45,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     arguments = parser.parse_args()
-    examples = digits()
+    examples = [(x[..., 0], labels) for x, labels in digits.load()]
     found = {}
     for method, bound in METHODS.items():
         found[method] = [
@@ -59,17 +59,6 @@ def main():
         ]
         print_rows(method, found[method])
     draw(found, arguments.figure)
-
-
-def digits():
-    """Returns (rows, labels) to train on, and held out; rows in [0, 1]."""
-    pictures = data.load("digits", 8)
-    rows = pictures.images[..., 0].astype(np.float32) / 255.0
-    held_out, training = classifier_lib.split_rows(len(rows))
-    return [
-        (rows[chosen], pictures.labels[chosen])
-        for chosen in (training, held_out)
-    ]
 
 
 def network(bound, units, seed):
@@ -144,15 +133,14 @@ def travel(model, rows, size=0.1):
 
 def print_rows(method, seeds):
     print(method)
-    for name, of in {
+    for name, value in {
         "accuracy": lambda found: found["accuracy"][-1],
         "|U|": lambda found: found["norm"][-1],
-        "largest travel": lambda found: max(found["travel"]),
         "travel at row 8": lambda found: found["travel"][7],
         f"travel at row {8 * MOST_DIGITS}": lambda found: found["travel"][-1],
         f"digit {MOST_DIGITS} of a stream": lambda found: found["stream"][-1],
     }.items():
-        print(f"  {name:20}", *(f"{of(found):.3g}" for found in seeds))
+        print(f"  {name:20}", *(f"{value(found):.3g}" for found in seeds))
 
 
 def draw(found, path):
@@ -174,21 +162,14 @@ def draw(found, path):
     }
     for axes, (name, (title, label, first)) in zip(panels.flat, curves.items()):
         for method, seeds in found.items():
-            values = np.array([curves[name] for curves in seeds])
-            places = np.arange(first, first + values.shape[1])
-            (line,) = axes.plot(places, values.mean(0), label=method)
-            axes.fill_between(
-                places,
-                values.min(0),
-                values.max(0),
-                color=line.get_color(),
-                alpha=0.2,
-                linewidth=0,
-            )
+            values = [measures[name] for measures in seeds]
+            places = range(first, first + len(values[0]))
+            bands.draw(axes, places, values, method)
         axes.set_title(title)
         axes.set_xlabel(label)
         axes.grid(alpha=0.3)
     panels[1, 0].set_yscale("log")
+    panels[1, 1].set_xticks(range(1, MOST_DIGITS + 1))
     panels[0, 0].legend()
     figure.savefig(path, dpi=100)
 

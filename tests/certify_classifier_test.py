@@ -1,6 +1,7 @@
 """The example's certificate holds against its attack, and its numbers fit."""
 
 import certify_classifier as example
+import digits
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", params=["no normalization", "conv, bound 1"])
 def classifier(request):
     """Returns a classifier trained for a moment, and held-out digits."""
-    training, held_out = example.digits()
+    training, held_out = digits.load()
     model = example.trained(request.param, training, seed=0, epochs=4)
     return model, *(values[:100] for values in held_out)
 
@@ -60,7 +61,7 @@ def test_measures_start_at_the_accuracy(classifier, monkeypatch):
 
 
 def test_normalised_layers_stand_at_their_bound():
-    training, _ = example.digits()
+    training, _ = digits.load()
     model = example.trained("conv, bound 1.5", training, seed=0, epochs=1)
     for name, norm in certificates.operator_norms(model).items():
         assert norm.lower <= norm.upper

@@ -1,5 +1,6 @@
 """What the example measures of an LSTM, and that its norms stand at bounds."""
 
+import digits
 import keras
 import normalize_lstm as example
 import numpy as np
@@ -10,15 +11,17 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def few():
-    return [(rows[:200], labels[:200]) for rows, labels in example.digits()]
+    return [(x[:200, ..., 0], labels[:200]) for x, labels in digits.load()]
 
 
 @pytest.mark.parametrize("bound", [1.0, 2.0])
 def test_recurrent_kernel_stays_at_its_bound(few, bound):
     model = example.network(bound, units=8, seed=0)
-    found = example.measured(model, *few, learning_rate=1e-2, epochs=2)
+    found = example.measured(model, *few, learning_rate=1e-3, epochs=2)
     assert len(found["norm"]) == 1 + len(found["accuracy"]) == 3
-    np.testing.assert_allclose(found["norm"], bound, rtol=0.1)
+    # `u` follows the kernel by a step for each update.
+    np.testing.assert_allclose(found["norm"][0], bound, rtol=0.05)
+    np.testing.assert_allclose(found["norm"], bound, rtol=0.2)
 
 
 def test_plain_kernel_leaves_the_norm_that_it_starts_with(few):
