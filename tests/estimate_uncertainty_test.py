@@ -93,7 +93,7 @@ def test_sngp_is_unsure_far_from_the_moons_and_softmax_is_not():
     norms = spectral_norms(model)
     branches = [v for k, v in norms.items() if k != next(iter(norms))]
     assert len(branches) == 4
-    assert max(branches) < 1.05
+    assert max(branches) < 1.2
 
 
 @pytest.mark.slow
