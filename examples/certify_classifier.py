@@ -99,18 +99,22 @@ def measured(model, images, labels):
     """Returns accuracies, by themselves and as curves, and certified radii.
 
     `certified` are the shares that are right and whose radius is larger than
-    each of `RADII`, `attacked` and `noisy` the accuracies under attacks of
-    `EPSILONS` and noise of `SIGMAS`.
+    each of `RADII`, `attacked` those that are right and stay so under attacks
+    of `EPSILONS`, and `noisy` the accuracies under noise of `SIGMAS`.
     """
     right = predictions(model, images) == labels
     radii = certificates.margin_radius(model, images)
     noise = np.random.default_rng(0).normal(size=images.shape)
     return {
         "accuracy": np.mean(right),
+        "slope": certificates.lipschitz_bounds(model, ascent_steps=0).upper,
         "radius": np.median(radii[right]),
         "certified": [np.mean(right & (radii > radius)) for radius in RADII],
         "attacked": [
-            np.mean(predictions(model, attacked(model, images, e)) == labels)
+            np.mean(
+                right
+                & (predictions(model, attacked(model, images, e)) == labels)
+            )
             for e in EPSILONS
         ],
         "noisy": [
@@ -179,6 +183,7 @@ def norms(change):
 def print_row(method, seeds):
     shown = {
         "accuracy": [found["accuracy"] for found in seeds],
+        "Lipschitz bound": [found["slope"] for found in seeds],
         "median radius": [found["radius"] for found in seeds],
     }
     for name, values in zip(("certified", "attacked"), (RADII, EPSILONS)):
@@ -188,7 +193,7 @@ def print_row(method, seeds):
     shown["noise of 0.4"] = [found["noisy"][at] for found in seeds]
     print(method)
     for name, values in shown.items():
-        print(f"  {name:18}", *(f"{value:.3f}" for value in values))
+        print(f"  {name:18}", *(f"{value:.3g}" for value in values))
 
 
 def draw(found, path):
