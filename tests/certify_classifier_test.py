@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sngan_tf import certificates
+from sngan_tf import images as images_lib
 
 pytestmark = pytest.mark.slow
 
@@ -69,3 +70,22 @@ def test_certificate_of_normalised_layers_is_that_of_their_bounds():
         np.testing.assert_allclose(norm.upper, 1.5, rtol=0.02, err_msg=name)
     upper = certificates.lipschitz_bounds(model, ascent_steps=0).upper
     np.testing.assert_allclose(upper, 1.5 ** len(wrapped), rtol=0.05)
+
+
+def test_whole_example_runs(monkeypatch, tmp_path, capsys):
+    name = "matrix, bound 1"
+    monkeypatch.setattr(example, "METHODS", {name: example.METHODS[name]})
+    monkeypatch.setattr(example, "EPSILONS", np.array([0.0, 0.2]))
+    figure = tmp_path / "certified.png"
+    flags = [str(figure), "--epochs=1", "--seeds=2"]
+    monkeypatch.setattr("sys.argv", ["certify_classifier.py", *flags])
+    example.main()
+    rows = capsys.readouterr().out.splitlines()
+    accuracies, radii = (
+        [float(value) for value in row.split()[-2:]]
+        for row in rows
+        if "accuracy" in row or "radius" in row
+    )
+    assert all(0.2 < value <= 1 for value in accuracies)
+    assert all(0 < value < 1 for value in radii)
+    assert images_lib.read_png(figure).std() > 5

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+from sngan_tf import images as images_lib
 from sngan_tf.layers import spectral_norms
 
 
@@ -102,3 +103,21 @@ def test_unknown_digits_are_told_better_than_by_chance():
     accuracy, area = example.unknown_digits("SNGP", (8, 9), seed=0, epochs=8)
     assert accuracy > 0.9
     assert 0.8 < area <= 1.0
+
+
+@pytest.mark.slow
+def test_whole_example_runs(monkeypatch, tmp_path, capsys):
+    methods = {name: example.METHODS[name] for name in ("softmax", "SNGP")}
+    monkeypatch.setattr(example, "METHODS", methods)
+    monkeypatch.setattr(example, "LEFT_OUT", ((8, 9),))
+    figure = tmp_path / "uncertainty.png"
+    flags = [str(figure), "--epochs=1", "--moon_epochs=1"]
+    monkeypatch.setattr("sys.argv", ["estimate_uncertainty.py", *flags])
+    example.main()
+    rows = capsys.readouterr().out.splitlines()[-2:]
+    for name, row in zip(methods, rows):
+        assert row.startswith(name)
+        accuracy, area = map(float, row.split()[-2:])
+        assert 0.2 < accuracy <= 1
+        assert 0.5 < area <= 1
+    assert images_lib.read_png(figure).std() > 5

@@ -1,10 +1,14 @@
 """What the example measures of an LSTM, and that its norms stand at bounds."""
 
+import bands
 import digits
 import keras
 import normalize_lstm as example
 import numpy as np
 import pytest
+from matplotlib import pyplot as plt
+
+from sngan_tf import images as images_lib
 
 pytestmark = pytest.mark.slow
 
@@ -59,3 +63,26 @@ def test_travel_is_that_of_a_recurrence_worked_out_by_hand():
     np.testing.assert_allclose(
         example.travel(model, rows), [1.0, 0.5, 0.25, 0.125], rtol=1e-4
     )
+
+
+def test_band_goes_from_the_least_to_the_most():
+    _, axes = plt.subplots()
+    bands.draw(axes, [1, 2], [[0.0, 2.0], [1.0, 4.0]], "curve")
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), [0.5, 3.0])
+    corners = axes.collections[0].get_paths()[0].vertices
+    for x, least, most in ((1, 0.0, 1.0), (2, 2.0, 4.0)):
+        heights = corners[corners[:, 0] == x, 1]
+        assert (heights.min(), heights.max()) == (least, most)
+    plt.close()
+
+
+def test_whole_example_runs(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(example, "METHODS", {"bound 1": 1.0})
+    figure = tmp_path / "lstm.png"
+    flags = [str(figure), "--units=8", "--epochs=1", "--seeds=2"]
+    monkeypatch.setattr("sys.argv", ["normalize_lstm.py", *flags])
+    example.main()
+    said = capsys.readouterr().out
+    norms = said[said.index("|U|") :].split()[1:3]
+    np.testing.assert_allclose([float(norm) for norm in norms], 1.0, rtol=0.3)
+    assert images_lib.read_png(figure).std() > 5
