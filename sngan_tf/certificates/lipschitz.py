@@ -138,10 +138,10 @@ class Slopes:
             ]
             return found if len(found) > 1 else found[0]
         self._check(layer, specs, kwargs)
-        others = [x for x in flat if _is_value(x)]
+        arguments = [x for x in flat if not isinstance(x, (bool, str))]
         merge = None if rules.is_taught(layer) else merges.of(layer)
         if merge:
-            signal, bound = merge(layer, signals, moving, others, specs[0])
+            signal, bound = merge(layer, arguments, signals, moving, specs[0])
         else:
             # A rule that was taught knows what labels do.
             changing = moving if rules.is_taught(layer) else signals
@@ -160,8 +160,10 @@ class Slopes:
         if len(specs) > 1:
             raise rules.refusal(layer, "no rule is known of several outputs")
         shape = specs[0].shape
-        if not shape or shape[0] is not None or None in shape[1:]:
+        if not shape or shape[0] is not None:
             raise rules.refusal(layer, "it mixes the examples of a batch")
+        if None in shape[1:]:
+            raise rules.refusal(layer, f"the size of {shape} stays open")
 
 
 def _output_specs(operation, args, kwargs):
@@ -170,7 +172,24 @@ def _output_specs(operation, args, kwargs):
         lambda x: x.spec if isinstance(x, signals_lib.Signal) else x,
         (args, kwargs),
     )
-    return operation.compute_output_spec(*args, **kwargs)
+    outputs = operation.compute_output_spec(*args, **kwargs)
+    if isinstance(walk.wrapped(operation), layers.EinsumDense):
+        equation = walk.wrapped(operation).equation
+        return _closed(equation, args[0].shape, outputs)
+    return outputs
+
+
+def _closed(equation, input_shape, output):
+    """Returns the spec of an EinsumDense layer, sizes that it leaves open."""
+    operands, labels = equation.split("->")
+    sizes = dict(zip(operands.split(",")[0], input_shape))
+    shape = [
+        sizes.get(label) if size is None else size
+        for label, size in zip(labels, output.shape)
+    ]
+    if len(labels) != len(output.shape):  # With an ellipsis.
+        return output
+    return keras.KerasTensor(shape, output.dtype)
 
 
 def _constant_size(layer, signals):
@@ -183,8 +202,3 @@ def _constant_size(layer, signals):
     if signal.size is None or others or type(layer) not in layer_rules.LINEAR:
         return None
     return signal.size * rules.bound(layer, tuple(signal.spec.shape)).value
-
-
-def _is_value(x):
-    """Returns whether an argument is a number, an array or an index."""
-    return not isinstance(x, (signals_lib.Signal, bool, str))

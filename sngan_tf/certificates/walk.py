@@ -43,9 +43,9 @@ def graph(operation):
     None for what is none. A model that holds more than its graph, as a
     subclass with a call of its own, is none.
     """
-    kinds = (keras.Sequential, keras.Function)
-    own_call = type(operation).call.__module__.startswith("keras.src.models")
-    if not isinstance(operation, kinds) or not own_call:
+    if not isinstance(operation, (keras.Sequential, keras.Function)):
+        return None
+    if not type(operation).call.__module__.startswith("keras.src.models"):
         return None
     if isinstance(operation, keras.Sequential):
         return operation._functional
