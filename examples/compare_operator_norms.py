@@ -178,6 +178,7 @@ def draw_whole(axes, found):
                 ha="center",
             )
     axes.set_yscale("log")
+    axes.use_sticky_edges = False
     axes.margins(y=0.1)
     axes.set_xlim(-0.75, len(found) - 0.25)
     axes.set_xticks(
