@@ -1,8 +1,8 @@
 """Spectral Normalization for GANs (Miyato et al., 2018) in TensorFlow/Keras 3.
 
-Layers, `wrap` and `fold` run on every Keras backend; the rest of the package
-trains on TensorFlow. Everything is imported when it is first used, but for
-what Keras must know to load a saved model: that is imported with Keras.
+Layers, `wrap`, `fold` and certificates run on every Keras backend; the rest of
+the package trains on TensorFlow. Everything is imported when it is first used,
+but for what Keras must know to load a saved model: that is imported with Keras.
 """
 
 import importlib
@@ -15,11 +15,16 @@ _HOMES = {
     "SpectralCompensation": "gan.spectral_compensation",
     "SpectralNormalization": "layers",
     "fold": "layers",
+    "lipschitz_bounds": "certificates",
     "load_run": "runs.loading",
+    "margin_radius": "certificates",
+    "operator_norms": "certificates",
+    "register_lipschitz": "certificates",
     "wrap": "layers",
 }
 _MODULES = {
     "callbacks": "runs.callbacks",
+    "certificates": "certificates",
     "layers": "layers",
     "losses": "gan.losses",
     "metrics": "metrics",

@@ -7,11 +7,32 @@ backwards they are those of the transpose, exactly.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from keras import ops
 
 from sngan_tf.layers import kernels
+
+
+class Axis(NamedTuple):
+    """What a convolution does along one spatial axis.
+
+    Attributes:
+        kernel_size: Number of taps.
+        input_size: Of the convolution.
+        output_size: Of the convolution.
+        stride: Of the convolution.
+        dilation: Of the kernel.
+        pad_before: Zeros before the first input position.
+    """
+
+    kernel_size: int
+    input_size: int
+    output_size: int
+    stride: int
+    dilation: int
+    pad_before: int
 
 
 class Convolution:
@@ -22,43 +43,35 @@ class Convolution:
     its outputs to its inputs.
 
     Args:
-        kernel_size: Of each spatial axis, as what follows.
-        input_size: Of the convolution.
-        output_size: Of the convolution.
-        strides: Of the convolution.
-        dilation_rate: Of the kernel.
-        pad_before: Zeros before the first input position.
+        axes: An `Axis` for each spatial axis.
         groups: Number of groups of channels.
         depthwise: Whether the last but one axis of the kernel is groups.
         transposed: Whether the map is the transpose.
+
+    Attributes:
+        output_size: Spatial sizes of the layer's outputs.
+        positions: Which input lies under each tap at each output position of
+            the convolution: int32 `(output positions, taps)`; where it is
+            padding, the number of input positions.
     """
 
-    def __init__(
-        self,
-        kernel_size,
-        input_size,
-        output_size,
-        strides,
-        dilation_rate,
-        pad_before,
-        groups=1,
-        depthwise=False,
-        transposed=False,
-    ):
+    def __init__(self, axes, groups=1, depthwise=False, transposed=False):
+        self.axes = tuple(axes)
         self.groups = groups
         self.depthwise = depthwise
         self.transposed = transposed
-        self.output_size = tuple(input_size if transposed else output_size)
-        self._taps = math.prod(kernel_size)
-        self._gather = _gathered(
-            kernel_size,
-            input_size,
-            output_size,
-            strides,
-            dilation_rate,
-            pad_before,
+        self.output_size = tuple(
+            axis.input_size if transposed else axis.output_size
+            for axis in self.axes
         )
-        self._scatter = _scattered(self._gather, math.prod(input_size))
+        self.positions = _gathered(self.axes)
+        self._taps = self.positions.shape[1]
+        self._scatter = _scattered(self.positions, self.input_positions)
+
+    @property
+    def input_positions(self):
+        """The number of input positions of the convolution."""
+        return math.prod(axis.input_size for axis in self.axes)
 
     def matrices(self, kernel):
         """Returns a kernel as `(groups, taps * channels_in, channels_out)`.
@@ -114,7 +127,7 @@ class Convolution:
 
     def _patches(self, x):
         """Returns what lies under the kernel: (groups, positions, taps * c)."""
-        patches = _taken(x, self._gather)
+        patches = _taken(x, self.positions)
         positions, taps, channels = patches.shape
         shape = (positions, taps, self.groups, channels // self.groups)
         patches = ops.reshape(patches, shape)
@@ -136,7 +149,7 @@ class Convolution:
         return ops.reshape(x, (positions, self.groups * channels))
 
 
-def of_kernel(layer, kernel):
+def of_kernel(layer, kernel, input_shape=None):
     """Returns the `Convolution` of a built layer's kernel.
 
     None for a kernel of another kind of layer, and for one of a single tap
@@ -145,9 +158,11 @@ def of_kernel(layer, kernel):
     Args:
         layer: Keras layer that computes with the kernel itself.
         kernel: Variable of the layer.
+        input_shape: Of a call, with batch axis, such as `(None, 32, 32, 3)`;
+            None for that which the layer was built with.
 
     Raises:
-        ValueError: If the layer was built without a fixed input size.
+        ValueError: If the input size isn't fixed.
     """
     depthwise = kernel is getattr(layer, "depthwise_kernel", None)
     if not kernels.is_convolution(layer) or not (
@@ -159,35 +174,30 @@ def of_kernel(layer, kernel):
     kernel_size = tuple(kernel.shape[:-2])
     if math.prod(kernel_size) == 1 and groups == 1:
         return None
-    input_size, output_size = _sizes(layer)
+    input_size, output_size = _sizes(layer, input_shape or build_shape(layer))
     transposed = kernels.is_transposed(layer)
     if transposed:
         input_size, output_size = output_size, input_size
-    return Convolution(
-        kernel_size,
-        input_size,
-        output_size,
-        layer.strides,
-        layer.dilation_rate,
-        tuple(
-            _pad_before(layer.padding, *axis)
-            for axis in zip(
-                kernel_size,
-                input_size,
-                output_size,
-                layer.strides,
-                layer.dilation_rate,
-            )
-        ),
-        groups=groups,
-        depthwise=depthwise,
-        transposed=transposed,
-    )
+    axes = [
+        Axis(*axis, _pad_before(layer.padding, *axis))
+        for axis in zip(
+            kernel_size,
+            input_size,
+            output_size,
+            layer.strides,
+            layer.dilation_rate,
+        )
+    ]
+    return Convolution(axes, groups, depthwise, transposed)
 
 
-def _sizes(layer):
-    """Returns the spatial sizes of the inputs and outputs of a built layer."""
-    shape = tuple(next(iter(layer._build_shapes_dict.values())))
+def build_shape(layer):
+    """Returns the shape of the inputs that a layer was built with."""
+    return tuple(next(iter(layer._build_shapes_dict.values())))
+
+
+def _sizes(layer, shape):
+    """Returns the spatial sizes of a layer's inputs and of its outputs."""
     first = layer.data_format == "channels_first"
 
     def size(shape):
@@ -212,22 +222,18 @@ def _pad_before(padding, kernel, inputs, outputs, stride, dilation):
     return max((outputs - 1) * stride + reach + 1 - inputs, 0) // 2
 
 
-def _gathered(kernel_size, input_size, output_size, strides, dilation, before):
-    """Returns which input lies under each tap at each output position.
-
-    Returns:
-        Integers `(output positions, taps)`; where it is padding, the number
-        of input positions.
-    """
+def _gathered(axes):
+    """Returns the `positions` of a `Convolution`."""
     index = np.zeros((1, 1), np.int32)
     inside = np.ones((1, 1), bool)
-    for axis, size in enumerate(input_size):
-        first = np.arange(output_size[axis]) * strides[axis] - before[axis]
-        offset = np.arange(kernel_size[axis]) * dilation[axis]
-        at = first[:, None] + offset
+    for axis in axes:
+        size = axis.input_size
+        first = np.arange(axis.output_size) * axis.stride - axis.pad_before
+        at = first[:, None] + np.arange(axis.kernel_size) * axis.dilation
         index = _outer(index * size, at, np.add)
         inside = _outer(inside, (at >= 0) & (at < size), np.logical_and)
-    return np.where(inside, index, math.prod(input_size)).astype(np.int32)
+    padding = math.prod(axis.input_size for axis in axes)
+    return np.where(inside, index, padding).astype(np.int32)
 
 
 def _outer(table, other, combine):

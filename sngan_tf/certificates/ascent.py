@@ -1,0 +1,161 @@
+"""A slope that a model attains, by gradient ascent."""
+
+import keras
+import numpy as np
+from keras import layers
+from keras import ops
+
+from sngan_tf.certificates import rounding
+from sngan_tf.layers import ConditionalBatchNormalization
+from sngan_tf.layers import kernels
+
+_PAIRS = 8  # Of each of the two kinds.
+_STEP = 1e-2  # Of each entry on average, where the slope at a point is meant.
+_LEARNING_RATE = 0.1
+
+
+def largest_slope(model, specs, steps, seed):
+    """Returns the largest `|f(x) - f(y)| / |x - y|` that was found.
+
+    From random points, of pairs that are free to move, and of pairs that stay
+    near, whose slope is that of the Jacobian in one direction. What float32
+    may have rounded is taken off.
+
+    Args:
+        model: A model or layer that `lipschitz.Slopes` walks.
+        specs: A `KerasTensor` of each input, integer ones held fixed.
+        steps: Of Adam.
+        seed: Of the points.
+    """
+    pairs = _Pairs(model, specs, seed)
+    # What is maximised is scale-free, and so is Adam.
+    rate = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
+    pairs.compile(keras.optimizers.Adam(rate), jit_compile=False)
+    best = pairs.slope()
+    pairs.fit(np.zeros((steps, 1)), batch_size=1, verbose=0, shuffle=False)
+    return max(best, pairs.slope())
+
+
+class _Pairs(keras.Model):
+    """Pairs of inputs as weights, trained to be as far apart in the outputs.
+
+    So Keras differentiates, whatever the backend.
+    """
+
+    def __init__(self, model, specs, seed):
+        super().__init__(name="pairs")
+        # In a closure, where Keras finds no weights to train.
+        self._outputs_of = lambda inputs: _outputs(model, inputs)
+        rng = np.random.default_rng(seed)
+        classes = _classes(model)
+        self.starts, self.steps = [], []
+        for spec in specs:
+            shape = (2 * _PAIRS, *spec.shape[1:])
+            if keras.backend.is_float_dtype(spec.dtype):
+                self.starts.append(self._points(rng, shape, "starts"))
+                self.steps.append(self._points(rng, shape, "steps"))
+            else:
+                labels = rng.integers(classes, size=shape)
+                self.starts.append(ops.convert_to_tensor(labels, spec.dtype))
+                self.steps.append(None)
+        self.built = True
+
+    def _points(self, rng, shape, name):
+        values = rng.normal(size=shape).astype("float32")
+        return self.add_weight(
+            name=name, shape=shape, initializer=lambda *_, **__: values
+        )
+
+    def call(self, _):
+        """Adds a loss, minus the mean logarithm of the slopes."""
+        ends = self._ends()
+        changes = self._outputs_of(ends[1]) - self._outputs_of(ends[0])
+        tiny = keras.config.epsilon() ** 4
+        far = ops.log(tiny + ops.sum(ops.square(changes), axis=1))
+        self.add_loss(-ops.mean(far - ops.log(self._squares())))
+        return changes
+
+    def slope(self):
+        """Returns the largest slope of the pairs as they are."""
+        first, second = self._ends()
+        outputs = [
+            ops.convert_to_numpy(self._outputs_of(end)).astype("float64")
+            for end in (first, second)
+        ]
+        distances = np.sqrt(
+            sum(
+                np.sum(np.square(_flat(y) - _flat(x)), axis=1)
+                for x, y, step in zip(first, second, self.steps)
+                if step is not None
+            )
+        )
+        changes = np.linalg.norm(outputs[1] - outputs[0], axis=1)
+        sizes = sum(np.linalg.norm(output, axis=1) for output in outputs)
+        attained = (changes - rounding.FLOAT32 * sizes) / distances
+        return float(max(0.0, np.max(attained)))
+
+    def _ends(self):
+        """Returns the inputs at both ends of all pairs."""
+        starts = [ops.convert_to_tensor(start) for start in self.starts]
+        lengths = self._lengths()
+        ends = [
+            start if step is None else start + step * _rows(lengths, step)
+            for start, step in zip(starts, self.steps)
+        ]
+        return starts, ends
+
+    def _lengths(self):
+        """Returns the factor of each step: 1, or what keeps a pair near."""
+        entries = sum(
+            np.prod(step.shape[1:]) for step in self.steps if step is not None
+        )
+        near = _STEP * np.sqrt(entries) / ops.sqrt(self._step_squares())
+        is_free = np.arange(2 * _PAIRS) < _PAIRS
+        return ops.where(is_free, ops.ones_like(near), near)
+
+    def _step_squares(self):
+        return sum(
+            ops.sum(ops.square(step), axis=tuple(range(1, len(step.shape))))
+            for step in self.steps
+            if step is not None
+        )
+
+    def _squares(self):
+        return self._step_squares() * ops.square(self._lengths())
+
+
+def inference(model, *inputs):
+    """Returns the outputs of a model or a layer in inference, in any scope."""
+    # In `fit` all would be called as in training.
+    arguments = {"training": False} if model._call_has_training_arg else {}
+    return model(inputs if len(inputs) > 1 else inputs[0], **arguments)
+
+
+def _outputs(model, inputs):
+    """Returns all outputs in inference, `(examples, entries)`, float32."""
+    outputs = inference(model, *inputs)
+    rows = [
+        ops.reshape(ops.cast(output, "float32"), (2 * _PAIRS, -1))
+        for output in keras.tree.flatten(outputs)
+    ]
+    return ops.concatenate(rows, axis=1)
+
+
+def _classes(model):
+    """Returns how many labels all layers of a model know."""
+    counts = []
+    for layer in kernels.sublayers(model):
+        if isinstance(layer, layers.Embedding):
+            counts.append(layer.input_dim)
+        if isinstance(layer, ConditionalBatchNormalization):
+            counts.append(layer.num_classes)
+    return min(counts, default=1)
+
+
+def _flat(x):
+    x = ops.convert_to_numpy(x).astype("float64")
+    return x.reshape(len(x), -1)
+
+
+def _rows(values, like):
+    return ops.reshape(values, (-1, *(1,) * (len(like.shape) - 1)))

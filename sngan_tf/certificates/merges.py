@@ -1,0 +1,209 @@
+"""The slopes of layers of several inputs, and of operations of `keras.ops`.
+
+All are functions of the operation, the signals among its arguments, those of
+these that inputs move, its other arguments, and the shape of what comes out,
+to `(signal, bound)`: what comes out, and the `rules.Bound` of the operation on
+all its inputs together.
+"""
+
+import math
+
+import numpy as np
+from keras import layers
+from keras import ops
+
+from sngan_tf.certificates import activations
+from sngan_tf.certificates import rules
+from sngan_tf.certificates import signals as signals_lib
+from sngan_tf.layers import ConditionalBatchNormalization
+
+
+def of(operation):
+    """Returns the function of an operation, None if it is none of these."""
+    if type(operation) in _LAYERS:
+        return _LAYERS[type(operation)]
+    kind = type(operation)
+    if not kind.__module__.startswith("keras.src.ops."):
+        return None
+    if kind.__name__ in _OPERATIONS:
+        return _OPERATIONS[kind.__name__]
+    return _function if activations.of_class(kind.__name__) else None
+
+
+def _sum(operation, signals, moving, others, spec):
+    moving = [signals_lib.broadcast(signal, spec) for signal in moving]
+    value = math.sqrt(len(moving))
+    return signals_lib.added(moving, spec), rules.Bound(value, "sum")
+
+
+def _mean(operation, signals, moving, others, spec):
+    total, bound = _sum(operation, signals, moving, others, spec)
+    mean = signals_lib.scaled(total, 1 / len(signals), spec)
+    return mean, rules.Bound(bound.value / len(signals), "mean")
+
+
+def _side_by_side(operation, signals, moving, others, spec):
+    return signals_lib.stacked(moving, spec), rules.Bound(1.0, "side by side")
+
+
+def _selection(operation, signals, moving, others, spec):
+    moving = [signals_lib.broadcast(signal, spec) for signal in moving]
+    bound = rules.Bound(1.0, "one of each entries")
+    return signals_lib.stacked(moving, spec), bound
+
+
+def _product(operation, signals, moving, others, spec):
+    if len(moving) > 1:
+        raise rules.refusal(operation, "it multiplies what inputs change")
+    factor = math.prod(
+        _largest(operation, other) for other in others if other is not None
+    )
+    for signal in signals:
+        if signal.is_constant:
+            if signal.size is None:
+                raise rules.refusal(operation, "a factor's size is not known")
+            factor *= signal.size
+    return _scaled(moving, factor, spec, "largest factor")
+
+
+def _quotient(operation, signals, moving, others, spec):
+    if len(signals) > 1 or len(others) > 1:
+        raise rules.refusal(operation, "only a constant number may divide")
+    return _scaled(
+        moving, _largest(operation, others[0], inverse=True), spec, "divisor"
+    )
+
+
+def _of_classes(layer, signals, moving, others, spec):
+    if len(moving) > 1:
+        raise rules.refusal(layer, "its labels are not held fixed")
+    normalization = layer.normalization
+    variance = _array(normalization.moving_variance)
+    factors = np.abs(_array(layer.gamma)) / np.sqrt(
+        variance + normalization.epsilon
+    )
+    return _scaled(
+        moving, np.max(factors), spec, "|gamma| / sqrt(var + eps), any class"
+    )
+
+
+def _unchanged(operation, signals, moving, others, spec):
+    return _scaled(moving, 1.0, spec, "entries as they are")
+
+
+def _padding(operation, signals, moving, others, spec):
+    if getattr(operation, "mode", "constant") != "constant":
+        raise rules.refusal(operation, "it repeats entries")
+    return _unchanged(operation, signals, moving, others, spec)
+
+
+def _item(operation, signals, moving, others, spec):
+    keys = (int, slice, type(None), type(Ellipsis))
+    if not all(isinstance(other, keys) for other in others):
+        raise rules.refusal(operation, "it may repeat entries")
+    return _unchanged(operation, signals, moving, others, spec)
+
+
+def _sum_over_axes(operation, signals, moving, others, spec):
+    count = _reduced(moving, spec)
+    return _scaled(moving, math.sqrt(count), spec, f"sum of {count}")
+
+
+def _mean_over_axes(operation, signals, moving, others, spec):
+    count = _reduced(moving, spec)
+    return _scaled(moving, 1 / math.sqrt(count), spec, f"mean of {count}")
+
+
+def _function(operation, signals, moving, others, spec):
+    name = activations.of_class(type(operation).__name__)
+    value = activations.constant(name)
+    if name == "gelu" and operation.approximate:
+        value = activations.APPROXIMATE_GELU
+    for attribute in ("negative_slope", "alpha"):
+        if name in ("leaky_relu", "elu") and hasattr(operation, attribute):
+            value = activations.leaky(getattr(operation, attribute))
+    return _scaled(moving, value, spec, f"{name} {value:.4g}")
+
+
+_LAYERS = {
+    ConditionalBatchNormalization: _of_classes,
+    layers.Add: _sum,
+    layers.Average: _mean,
+    layers.Concatenate: _side_by_side,
+    layers.Dot: _product,
+    layers.Maximum: _selection,
+    layers.Minimum: _selection,
+    layers.Multiply: _product,
+    layers.Subtract: _sum,
+}
+_OPERATIONS = {
+    "Add": _sum,
+    "Concatenate": _side_by_side,
+    "Divide": _quotient,
+    "GetItem": _item,
+    "Max": _unchanged,
+    "Maximum": _selection,
+    "Mean": _mean_over_axes,
+    "Min": _unchanged,
+    "Minimum": _selection,
+    "Multiply": _product,
+    "Pad": _padding,
+    "Stack": _side_by_side,
+    "Subtract": _sum,
+    "Sum": _sum_over_axes,
+    "TrueDivide": _quotient,
+    **dict.fromkeys(
+        (
+            "Absolute",
+            "Cast",
+            "Clip",
+            "ExpandDims",
+            "Flip",
+            "Identity",
+            "Moveaxis",
+            "Negative",
+            "Reshape",
+            "Squeeze",
+            "StopGradient",
+            "Swapaxes",
+            "Transpose",
+        ),
+        _unchanged,
+    ),
+}
+
+
+def _scaled(moving, factor, spec, how):
+    """Returns a signal that alone changes, times a factor."""
+    (signal,) = moving
+    signal = (
+        signals_lib.broadcast(signal, spec)
+        if _grows(signal, spec)
+        else (signal)
+    )
+    bound = rules.Bound(float(factor), how)
+    return signals_lib.scaled(signal, bound.value, spec), bound
+
+
+def _grows(signal, spec):
+    return math.prod(spec.shape[1:]) > signal.entries
+
+
+def _reduced(moving, spec):
+    """Returns how many entries become one."""
+    (signal,) = moving
+    return signal.entries // math.prod(spec.shape[1:])
+
+
+def _largest(operation, factor, inverse=False):
+    """Returns the largest absolute entry of a constant, or of its inverse."""
+    values = np.abs(_array(factor))
+    with np.errstate(divide="ignore"):
+        found = float(np.max(1 / values if inverse else values))
+    if not math.isfinite(found):
+        raise rules.refusal(operation, "a constant is not finite")
+    return found
+
+
+def _array(x):
+    return np.asarray(ops.convert_to_numpy(x), np.float64)
