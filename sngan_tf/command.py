@@ -111,9 +111,10 @@ def _check_model(path, mode):
     if path is None:
         return
     if mode != "spectra":
+        given = f"with --mode={mode}" if mode else "without --mode"
         _fail(
             "`model` is for --mode=spectra alone. Received: "
-            f"--model={path} with --mode={mode}",
+            f"--model={path} {given}",
             code=2,
         )
     if not path.endswith(".keras") or not pathlib.Path(path).is_file():

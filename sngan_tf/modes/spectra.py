@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import keras
+import numpy as np
 
 from sngan_tf import errors
 from sngan_tf import files
@@ -64,8 +65,8 @@ def of_file(path):
         The folder.
 
     Raises:
-        UserError: If Keras can't load it, it has no kernels, or the disk
-            refuses.
+        UserError: If Keras can't load it, it has no kernels or one that is
+            not finite, or the disk refuses.
     """
     path = pathlib.Path(path)
     model = _loaded(path)
@@ -77,6 +78,12 @@ def of_file(path):
             "`model` must have layers with kernels, and be built. Received: "
             f"--model={path}"
         )
+    for weight in model.weights:
+        if not np.all(np.isfinite(keras.ops.convert_to_numpy(weight))):
+            raise UserError(
+                "`model` must have weights that are finite. Received: "
+                f"--model={path}, in which {weight.path} is not"
+            )
     folder = path.with_name(f"{path.stem}_spectra")
     _measure(folder, path.name, {"model": path.name}, networks)
     return folder

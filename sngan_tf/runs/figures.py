@@ -1,6 +1,7 @@
 """Figures of kernels: their spectra, and these over the updates of a run."""
 
 import math
+import textwrap
 
 import numpy as np
 
@@ -13,6 +14,9 @@ with errors.extra("train"):
 
 _MOST_COLUMNS = 8
 _DPI = 110
+_TITLE_WIDTH = 90
+# In the figure of shares: what lies below is as good as nothing.
+_LEAST_SHARE = 1e-5
 _DARK, _LIGHT, _RED = "#1f4e79", "#9dc3e6", "#c00000"
 
 
@@ -40,7 +44,8 @@ def singular_values(network, title):
     rows = -(-len(kernels) // columns)
     figure = _figure(
         (max(2.3 * columns, 6), 1.9 * rows + 0.9),
-        f"{title}\nsquared singular values of each kernel, the largest as 1",
+        f"{title}\nsquared singular values of each kernel, the largest as 1; "
+        "dashed: effective rank",
     )
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
     for axes in panels[len(kernels) :]:
@@ -77,15 +82,19 @@ def operator_norms(network, title):
     axes = figure.subplots()
     matrix = [kernel["singular_values"][0] for kernel in kernels.values()]
     norms = [kernel.get("operator_norm") for kernel in kernels.values()]
-    axes.plot(places, matrix, "o", color=_RED, label="norm of the matrix")
     known = [i for i, norm in enumerate(norms) if norm]
     lower = np.array([norms[i]["lower"] for i in known], float)
     upper = np.array([norms[i]["upper"] for i in known], float)
-    if known:
-        axes.vlines(known, lower, upper, color=_LIGHT, linewidth=8)
-        axes.plot(known, lower, "^", color=_DARK, label="of the map, at least")
-        axes.plot(known, upper, "v", color=_DARK, label="at most", mfc="none")
-    positive = [x for x in (*matrix, *lower, *upper) if x > 0]
+    tops = np.where(np.isfinite(upper), upper, lower)
+    axes.vlines(known, [matrix[i] for i in known], tops, color=_LIGHT, lw=6)
+    for values, marker, label in (
+        (upper, "_", "norm of its map, never exceeded"),
+        (lower, "^", "norm of its map, attained"),
+    ):
+        style = {"color": _DARK, "markersize": 18 if marker == "_" else 7}
+        axes.plot(known, values, marker, mew=2, label=label, **style)
+    axes.plot(places, matrix, "o", color=_RED, label="norm of its matrix")
+    positive = [x for x in (*matrix, *lower, *tops) if x > 0]
     if positive and max(positive) > 10 * min(positive):
         axes.set_yscale("log")
     else:
@@ -93,7 +102,7 @@ def operator_norms(network, title):
     axes.set_xticks(places, [*kernels], rotation=40, ha="right", fontsize=9)
     axes.set_ylabel("norm of the kernel in effect")
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 
@@ -101,10 +110,11 @@ def _bounds(network):
     """Returns the Lipschitz bounds of a network in words."""
     bounds = network.get("lipschitz")
     if not bounds:
-        return f"no Lipschitz bound: {network['lipschitz_refused']}"
+        reason = f"no Lipschitz bound: {network['lipschitz_refused']}"
+        return textwrap.fill(reason, _TITLE_WIDTH)
     lower, upper = bounds["lower"], bounds["upper"]
     return (
-        f"its Lipschitz constant is at least {lower:.3g}, at most {upper:.3g}"
+        f"its Lipschitz constant is at least {lower:,.4g}, at most {upper:,.4g}"
     )
 
 
@@ -114,14 +124,17 @@ def norms_over_updates(rows):
     Args:
         rows: Of `spectral_norms.jsonl`.
     """
-    return _over_updates(
-        [row for row in rows if row["spectral_norms"]],
-        "the discriminator's kernels in effect",
-        (
-            ("spectral_norms", "largest singular value"),
-            ("effective_ranks", "effective rank"),
-        ),
-    )
+    rows = [row for row in rows if row["spectral_norms"]]
+    if not rows:
+        return None
+    figure, (norms, ranks) = _two_panels("discriminator, kernels in effect")
+    _draw_lines(norms, rows, "spectral_norms")
+    norms.set_ylabel("largest singular value")
+    _draw_lines(ranks, rows, "effective_ranks")
+    ranks.set_ylabel("effective rank")
+    ranks.set_yscale("log", base=2)
+    ranks.yaxis.set_major_formatter("{x:g}")
+    return figure
 
 
 def gradients_over_updates(rows):
@@ -130,38 +143,41 @@ def gradients_over_updates(rows):
     Args:
         rows: Of `train.jsonl`.
     """
-    return _over_updates(
-        [row for row in rows if row.get("lambdas")],
-        "the gradient in the discriminator's kernels in effect (Eq. 12)",
-        (
-            ("lambdas", "lambda"),
-            ("gradient_shares", "share along u v^T"),
-        ),
-    )
-
-
-def _over_updates(rows, title, panels):
-    """Returns a figure of a panel for each of some dicts in the rows."""
+    rows = [row for row in rows if row.get("lambdas")]
     if not rows:
         return None
-    figure = _figure((9, 7.5), title)
-    several = figure.subplots(len(panels), sharex=True)
-    for axes, (key, label) in zip(several, panels):
-        found = [row for row in rows if key in row]
-        names = {name: None for row in found for name in row[key]}
-        colors = matplotlib.colormaps["viridis"](
-            np.linspace(0, 0.92, len(names))
-        )
-        for name, color in zip(names, colors):
-            line = [(r["step"], r[key][name]) for r in found if name in r[key]]
-            axes.plot(*zip(*line), ".-", label=name, color=color, linewidth=1)
-        axes.set_ylabel(label)
-        axes.grid(alpha=0.3)
-    several[-1].set_xlabel("generator updates")
-    figure.legend(
-        *several[0].get_legend_handles_labels(), loc="outside right upper"
+    figure, (lambdas, shares) = _two_panels(
+        "discriminator, gradient G of its objective in the kernels in effect "
+        "(Eq. 12)"
     )
+    _draw_lines(lambdas, rows, "lambdas")
+    lambdas.axhline(0, color="black", linewidth=0.8)
+    lambdas.set_ylabel(r"$\lambda = \langle G, \bar{W} \rangle$")
+    _draw_lines(shares, rows, "gradient_shares")
+    shares.set_ylabel(r"share of $|G|^2$ along $u v^T$")
+    shares.set_yscale("log")
+    shares.set_ylim(_LEAST_SHARE, 1.5)
     return figure
+
+
+def _two_panels(title):
+    figure = _figure((9, 7.5), title)
+    panels = figure.subplots(2, sharex=True)
+    panels[-1].set_xlabel("generator updates")
+    return figure, panels
+
+
+def _draw_lines(axes, rows, key):
+    """Draws a line for each kernel, darker the earlier it stands."""
+    rows = [row for row in rows if key in row]
+    names = {name: None for row in rows for name in row[key]}
+    shades = np.linspace(0, 0.92, len(names))
+    for name, color in zip(names, matplotlib.colormaps["viridis"](shades)):
+        points = [(r["step"], r[key][name]) for r in rows if name in r[key]]
+        axes.plot(*zip(*points), ".-", label=name, color=color, linewidth=1)
+    axes.grid(alpha=0.3)
+    if names:
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
 
 
 def _figure(size, title):
