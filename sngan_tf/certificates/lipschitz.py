@@ -138,10 +138,10 @@ class Slopes:
             ]
             return found if len(found) > 1 else found[0]
         self._check(layer, specs, kwargs)
-        others = [x for x in flat if _is_value(x)]
+        arguments = [x for x in flat if not isinstance(x, (bool, str))]
         merge = None if rules.is_taught(layer) else merges.of(layer)
         if merge:
-            signal, bound = merge(layer, signals, moving, others, specs[0])
+            signal, bound = merge(layer, arguments, signals, moving, specs[0])
         else:
             # A rule that was taught knows what labels do.
             changing = moving if rules.is_taught(layer) else signals
@@ -183,8 +183,3 @@ def _constant_size(layer, signals):
     if signal.size is None or others or type(layer) not in layer_rules.LINEAR:
         return None
     return signal.size * rules.bound(layer, tuple(signal.spec.shape)).value
-
-
-def _is_value(x):
-    """Returns whether an argument is a number, an array or an index."""
-    return not isinstance(x, (signals_lib.Signal, bool, str))

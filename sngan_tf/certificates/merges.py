@@ -1,9 +1,9 @@
 """The slopes of layers of several inputs, and of operations of `keras.ops`.
 
-All are functions of the operation, the signals among its arguments, those of
-these that inputs move, its other arguments, and the shape of what comes out,
-to `(signal, bound)`: what comes out, and the `rules.Bound` of the operation on
-all its inputs together.
+All are functions of the operation, its arguments in order, the signals among
+them, those of these that inputs move, and the shape of what comes out, to
+`(signal, bound)`: what comes out, and the `rules.Bound` of the operation on all
+its inputs together.
 """
 
 import math
@@ -30,51 +30,53 @@ def of(operation):
     return _function if activations.of_class(kind.__name__) else None
 
 
-def _sum(operation, signals, moving, others, spec):
+def _sum(operation, arguments, signals, moving, spec):
     moving = [signals_lib.broadcast(signal, spec) for signal in moving]
     value = math.sqrt(len(moving))
     return signals_lib.added(moving, spec), rules.Bound(value, "sum")
 
 
-def _mean(operation, signals, moving, others, spec):
-    total, bound = _sum(operation, signals, moving, others, spec)
+def _mean(operation, arguments, signals, moving, spec):
+    total, bound = _sum(operation, arguments, signals, moving, spec)
     mean = signals_lib.scaled(total, 1 / len(signals), spec)
     return mean, rules.Bound(bound.value / len(signals), "mean")
 
 
-def _side_by_side(operation, signals, moving, others, spec):
+def _side_by_side(operation, arguments, signals, moving, spec):
     return signals_lib.stacked(moving, spec), rules.Bound(1.0, "side by side")
 
 
-def _selection(operation, signals, moving, others, spec):
+def _selection(operation, arguments, signals, moving, spec):
     moving = [signals_lib.broadcast(signal, spec) for signal in moving]
     bound = rules.Bound(1.0, "one of each entries")
     return signals_lib.stacked(moving, spec), bound
 
 
-def _product(operation, signals, moving, others, spec):
+def _product(operation, arguments, signals, moving, spec):
     if len(moving) > 1:
         raise rules.refusal(operation, "it multiplies what inputs change")
     factor = math.prod(
-        _largest(operation, other) for other in others if other is not None
+        _largest(operation, number) for number in _numbers(arguments)
     )
     for signal in signals:
         if signal.is_constant:
             if signal.size is None:
                 raise rules.refusal(operation, "a factor's size is not known")
             factor *= signal.size
+    moving = [signals_lib.broadcast(moving[0], spec)]
     return _scaled(moving, factor, spec, "largest factor")
 
 
-def _quotient(operation, signals, moving, others, spec):
-    if len(signals) > 1 or len(others) > 1:
+def _quotient(operation, arguments, signals, moving, spec):
+    if len(signals) > 1 or arguments[0] is not moving[0]:
         raise rules.refusal(operation, "only a constant number may divide")
-    return _scaled(
-        moving, _largest(operation, others[0], inverse=True), spec, "divisor"
-    )
+    (divisor,) = _numbers(arguments)
+    factor = _largest(operation, divisor, inverse=True)
+    moving = [signals_lib.broadcast(moving[0], spec)]
+    return _scaled(moving, factor, spec, "divisor")
 
 
-def _of_classes(layer, signals, moving, others, spec):
+def _of_classes(layer, arguments, signals, moving, spec):
     if len(moving) > 1:
         raise rules.refusal(layer, "its labels are not held fixed")
     normalization = layer.normalization
@@ -87,34 +89,34 @@ def _of_classes(layer, signals, moving, others, spec):
     )
 
 
-def _unchanged(operation, signals, moving, others, spec):
+def _unchanged(operation, arguments, signals, moving, spec):
     return _scaled(moving, 1.0, spec, "entries as they are")
 
 
-def _padding(operation, signals, moving, others, spec):
+def _padding(operation, arguments, signals, moving, spec):
     if getattr(operation, "mode", "constant") != "constant":
         raise rules.refusal(operation, "it repeats entries")
-    return _unchanged(operation, signals, moving, others, spec)
+    return _unchanged(operation, arguments, signals, moving, spec)
 
 
-def _item(operation, signals, moving, others, spec):
+def _item(operation, arguments, signals, moving, spec):
     keys = (int, slice, type(None), type(Ellipsis))
-    if not all(isinstance(other, keys) for other in others):
+    if not all(isinstance(key, keys) for key in arguments[1:]):
         raise rules.refusal(operation, "it may repeat entries")
-    return _unchanged(operation, signals, moving, others, spec)
+    return _unchanged(operation, arguments, signals, moving, spec)
 
 
-def _sum_over_axes(operation, signals, moving, others, spec):
+def _sum_over_axes(operation, arguments, signals, moving, spec):
     count = _reduced(moving, spec)
     return _scaled(moving, math.sqrt(count), spec, f"sum of {count}")
 
 
-def _mean_over_axes(operation, signals, moving, others, spec):
+def _mean_over_axes(operation, arguments, signals, moving, spec):
     count = _reduced(moving, spec)
     return _scaled(moving, 1 / math.sqrt(count), spec, f"mean of {count}")
 
 
-def _function(operation, signals, moving, others, spec):
+def _function(operation, arguments, signals, moving, spec):
     name = activations.of_class(type(operation).__name__)
     value = activations.constant(name)
     if name == "gelu" and operation.approximate:
@@ -173,20 +175,20 @@ _OPERATIONS = {
 }
 
 
+def _numbers(arguments):
+    """Returns the arguments that are no tensors of the graph."""
+    return [
+        x
+        for x in arguments
+        if x is not None and not isinstance(x, signals_lib.Signal)
+    ]
+
+
 def _scaled(moving, factor, spec, how):
     """Returns a signal that alone changes, times a factor."""
     (signal,) = moving
-    signal = (
-        signals_lib.broadcast(signal, spec)
-        if _grows(signal, spec)
-        else (signal)
-    )
     bound = rules.Bound(float(factor), how)
     return signals_lib.scaled(signal, bound.value, spec), bound
-
-
-def _grows(signal, spec):
-    return math.prod(spec.shape[1:]) > signal.entries
 
 
 def _reduced(moving, spec):

@@ -75,9 +75,9 @@ def stacked(signals, spec):
 
 
 def broadcast(signal, spec):
-    """Returns a signal whose entries are copied to a larger shape."""
+    """Returns a signal whose entries are copied to a shape, if it is larger."""
     copies = math.prod(spec.shape[1:]) / signal.entries
-    if copies == 1:
+    if copies <= 1:
         return signal
     return dataclasses.replace(
         scaled(signal, math.sqrt(copies), spec),
