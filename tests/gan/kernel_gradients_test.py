@@ -233,3 +233,30 @@ def test_objective_is_that_of_held_out_images():
         assert float(gradient.strength) == pytest.approx(
             -d_loss["d_loss"], rel=1e-4
         )
+
+
+def test_float16_loses_no_small_gradients():
+    wasserstein = losses.get("wasserstein")
+    tiny = losses.Loss(
+        lambda *logits: wasserstein.discriminator(*logits) * 2.0**-22,
+        wasserstein.generator,
+    )
+
+    def measured(policy):
+        keras.config.set_dtype_policy(policy)
+        try:
+            gan = build(loss=tiny)
+        finally:
+            keras.config.set_dtype_policy("float32")
+        return gan.kernel_gradients(batch(6))
+
+    keras.utils.set_random_seed(1)
+    half = measured("mixed_float16")
+    keras.utils.set_random_seed(1)
+    for name, expected in measured("float32").items():
+        assert float(half[name].strength) == pytest.approx(
+            float(expected.strength), rel=0.05
+        )
+        assert float(half[name].share) == pytest.approx(
+            float(expected.share), rel=0.05
+        )
