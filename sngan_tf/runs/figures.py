@@ -17,6 +17,7 @@ _DPI = 110
 _TITLE_WIDTH = 90
 # In the figure of shares: what lies below is as good as nothing.
 _LEAST_SHARE = 1e-5
+_WINDOWS = 15  # Of running medians, in a whole run.
 _DARK, _LIGHT, _RED = "#1f4e79", "#9dc3e6", "#c00000"
 
 
@@ -140,20 +141,24 @@ def norms_over_updates(rows):
 def gradients_over_updates(rows):
     """Returns lambda and the share over updates, None where not logged.
 
+    They vary much, so that in a long log lines are running medians, and dots
+    each value.
+
     Args:
         rows: Of `train.jsonl`.
     """
     rows = [row for row in rows if row.get("lambdas")]
     if not rows:
         return None
-    figure, (lambdas, shares) = _two_panels(
-        "discriminator, gradient G of its objective in the kernels in effect "
-        "(Eq. 12)"
-    )
-    _draw_lines(lambdas, rows, "lambdas")
+    width = max(1, len(rows) // _WINDOWS)
+    title = "discriminator, gradient G in the kernels in effect (Eq. 12)"
+    if width > 1:
+        title += f"\ndots: each line of the log; lines: medians of {width}"
+    figure, (lambdas, shares) = _two_panels(title)
+    _draw_lines(lambdas, rows, "lambdas", width)
     lambdas.axhline(0, color="black", linewidth=0.8)
     lambdas.set_ylabel(r"$\lambda = \langle G, \bar{W} \rangle$")
-    _draw_lines(shares, rows, "gradient_shares")
+    _draw_lines(shares, rows, "gradient_shares", width)
     shares.set_ylabel(r"share of $|G|^2$ along $u v^T$")
     shares.set_yscale("log")
     shares.set_ylim(_LEAST_SHARE, 1.5)
@@ -167,14 +172,32 @@ def _two_panels(title):
     return figure, panels
 
 
-def _draw_lines(axes, rows, key):
-    """Draws a line for each kernel, darker the earlier it stands."""
+def _draw_lines(axes, rows, key, width=1):
+    """Draws a line for each kernel, darker the earlier it stands.
+
+    Args:
+        axes: Where.
+        rows: With `step`, and some with a dict of values under the key.
+        key: Of these.
+        width: Of running medians, values faint behind them; 1 for none.
+    """
     rows = [row for row in rows if key in row]
     names = {name: None for row in rows for name in row[key]}
     shades = np.linspace(0, 0.92, len(names))
     for name, color in zip(names, matplotlib.colormaps["viridis"](shades)):
         points = [(r["step"], r[key][name]) for r in rows if name in r[key]]
-        axes.plot(*zip(*points), ".-", label=name, color=color, linewidth=1)
+        steps, values = map(np.array, zip(*points))
+        style = {"color": color, "label": name}
+        if width == 1 or len(values) < width:
+            axes.plot(steps, values, ".-", linewidth=1, **style)
+            continue
+        axes.plot(steps, values, ".", color=color, alpha=0.2, markersize=4)
+        windows = np.lib.stride_tricks.sliding_window_view
+        axes.plot(
+            np.mean(windows(steps, width), axis=-1),
+            np.median(windows(values, width), axis=-1),
+            **style,
+        )
     axes.grid(alpha=0.3)
     if names:
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)

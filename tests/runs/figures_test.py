@@ -96,6 +96,18 @@ def test_gradients_are_drawn_where_they_were_logged():
     assert [*zip(*shares.lines[0].get_data())] == [(2, 0.5)]
 
 
+def test_long_logs_are_drawn_by_running_medians():
+    rows = [
+        {"step": i, "lambdas": {"a": i % 3}, "gradient_shares": {"a": 0.5}}
+        for i in range(45)
+    ]
+    lambdas, _ = figures.gradients_over_updates(rows).axes
+    each, median, _ = lambdas.lines
+    np.testing.assert_array_equal(each.get_ydata(), np.arange(45) % 3)
+    np.testing.assert_array_equal(median.get_xdata(), np.arange(1, 44))
+    np.testing.assert_array_equal(median.get_ydata(), np.ones(43))
+
+
 @pytest.mark.parametrize(
     "draw", [figures.norms_over_updates, figures.gradients_over_updates]
 )
