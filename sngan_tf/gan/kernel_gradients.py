@@ -11,9 +11,8 @@ from sngan_tf.layers import substitution
 class KernelGradient(typing.NamedTuple):
     """The gradient of an objective V in one kernel in effect, W_bar.
 
-    With G = dV/dW_bar and D = d sigma/dW, float32 scalars. For W_bar =
-    W / sigma the gradient in W is (G - lambda D) / sigma, in which lambda
-    holds down what sigma counts as large.
+    With G = dV/dW_bar and D = d sigma/dW; for W_bar = W / sigma the gradient
+    in W is (G - lambda D) / sigma. Both attributes are float32 scalars.
 
     Attributes:
         strength: lambda = <G, W_bar>: positive where V would rise with a

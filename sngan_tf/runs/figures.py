@@ -76,35 +76,43 @@ def operator_norms(network, title):
         title: What it is of.
     """
     kernels = network["kernels"]
-    places = np.arange(len(kernels))
     figure = _figure(
         (max(0.8 * len(kernels) + 2, 7), 4.5), f"{title}\n{_bounds(network)}"
     )
     axes = figure.subplots()
-    matrix = [kernel["singular_values"][0] for kernel in kernels.values()]
-    norms = [kernel.get("operator_norm") for kernel in kernels.values()]
+    _draw_norms(axes, kernels.values())
+    axes.set_xticks(
+        range(len(kernels)), [*kernels], rotation=40, ha="right", fontsize=9
+    )
+    axes.set_ylabel("norm of the kernel in effect")
+    axes.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def _draw_norms(axes, kernels):
+    """Draws norms of matrices, and of maps where they are known."""
+    matrix = [kernel["singular_values"][0] for kernel in kernels]
+    norms = [kernel.get("operator_norm") for kernel in kernels]
     known = [i for i, norm in enumerate(norms) if norm]
     lower = np.array([norms[i]["lower"] for i in known], float)
     upper = np.array([norms[i]["upper"] for i in known], float)
     tops = np.where(np.isfinite(upper), upper, lower)
     axes.vlines(known, [matrix[i] for i in known], tops, color=_LIGHT, lw=6)
-    for values, marker, label in (
-        (upper, "_", "norm of its map, never exceeded"),
-        (lower, "^", "norm of its map, attained"),
+    for values, marker, size, label in (
+        (upper, "_", 18, "norm of its map, never exceeded"),
+        (lower, "^", 7, "norm of its map, attained"),
     ):
-        style = {"color": _DARK, "markersize": 18 if marker == "_" else 7}
-        axes.plot(known, values, marker, mew=2, label=label, **style)
-    axes.plot(places, matrix, "o", color=_RED, label="norm of its matrix")
+        style = {"color": _DARK, "markersize": size, "mew": 2}
+        axes.plot(known, values, marker, label=label, **style)
+    axes.plot(
+        range(len(matrix)), matrix, "o", color=_RED, label="norm of its matrix"
+    )
     positive = [x for x in (*matrix, *lower, *tops) if x > 0]
     if positive and max(positive) > 10 * min(positive):
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)
-    axes.set_xticks(places, [*kernels], rotation=40, ha="right", fontsize=9)
-    axes.set_ylabel("norm of the kernel in effect")
-    axes.grid(axis="y", alpha=0.3)
-    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
-    return figure
 
 
 def _bounds(network):

@@ -141,35 +141,37 @@ class Records:
         norms = {name: float(found[0]) for name, found in values.items()}
         ranks = {name: effective_rank(found) for name, found in values.items()}
         share = self._config.spectra.warn_below
-        collapsed = [
-            name for name in values if ranks[name] < share * len(values[name])
-        ]
-        warned = {
-            name
-            for row in files.read_rows(self._workdir.spectral_norms)
-            for name in row.get("collapsed", ())
+        collapsed = {
+            name: f"{ranks[name]:.3g} of {len(found)} singular values"
+            for name, found in values.items()
+            if ranks[name] < share * len(found)
         }
-        for name in collapsed:
-            if name not in warned:
-                _LOGGER.warning(
-                    "The spectrum of %s has collapsed at update %d: effective "
-                    "rank %.3g of %d singular values, less than the share "
-                    "spectra.warn_below=%g of them",
-                    *(name, step, ranks[name], len(values[name]), share),
-                )
+        self._warn(step, collapsed)
         files.append_row(
             self._workdir.spectral_norms,
             {
                 "step": step,
                 "spectral_norms": norms,
                 "effective_ranks": ranks,
-                "collapsed": collapsed,
+                "collapsed": [*collapsed],
             },
         )
         with self._writer.as_default(step=step):
             for name in values:
                 tf.summary.scalar(f"spectral_norm/{name}", norms[name])
                 tf.summary.scalar(f"effective_rank/{name}", ranks[name])
+
+    def _warn(self, step, collapsed):
+        """Says of which kernels it was not said before what has become."""
+        rows = files.read_rows(self._workdir.spectral_norms)
+        known = {name for row in rows for name in row.get("collapsed", ())}
+        for name in [name for name in collapsed if name not in known]:
+            _LOGGER.warning(
+                "The spectrum of %s has collapsed at update %d: its effective "
+                "rank is %s, less than the share spectra.warn_below=%g",
+                *(name, step, collapsed[name]),
+                self._config.spectra.warn_below,
+            )
 
     def _show(self, step, grid):
         with self._writer.as_default(step=step):

@@ -24,6 +24,7 @@ def table(workdir):
         ("newest sample", _newest_sample(workdir)),
         ("SavedModel", _saved_model(workdir)),
         ("spectra", _spectra(workdir)),
+        ("collapsed spectra", _collapsed(workdir)),
     ]
     lines = _aligned(
         (what, str(where))
@@ -90,6 +91,13 @@ def _saved_model(workdir):
 def _spectra(workdir):
     found = spectra.read(workdir.spectra)
     return found and _of_update(workdir, workdir.spectra, found.get("step"))
+
+
+def _collapsed(workdir):
+    """Returns the kernels of which the last evaluation had to warn."""
+    for row in files.read_rows(workdir.spectral_norms)[-1:]:
+        if names := row.get("collapsed"):
+            return f"{', '.join(names)}, at update {row['step']}"
 
 
 def _of_update(workdir, path, step):

@@ -1,5 +1,7 @@
 """Lambda and the share of Eq. 12, against differences in float64."""
 
+import contextlib
+
 import keras
 import numpy as np
 import operators
@@ -260,3 +262,15 @@ def test_float16_loses_no_small_gradients():
         assert float(half[name].share) == pytest.approx(
             float(expected.share), rel=0.05
         )
+
+
+def test_gan_of_two_replicas_is_measured_as_of_one(two_replicas):
+    def measured(scope):
+        keras.utils.set_random_seed(3)
+        with scope:
+            gan = build()
+        return tf.function(lambda: gan.kernel_gradients(batch(6)))()
+
+    one = measured(contextlib.nullcontext())
+    for name, found in measured(two_replicas.scope()).items():
+        np.testing.assert_allclose(found, one[name], rtol=1e-5)

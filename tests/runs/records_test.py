@@ -170,8 +170,8 @@ def test_spectra_that_collapse_are_warned_of_once(tiny_config, run, caplog):
     }
     (message,) = caplog.messages
     assert message == (
-        "The spectrum of conv_1 has collapsed at update 4: effective rank 2 of "
-        "4 singular values, less than the share spectra.warn_below=0.6 of them"
+        "The spectrum of conv_1 has collapsed at update 4: its effective rank "
+        "is 2 of 4 singular values, less than the share spectra.warn_below=0.6"
     )
 
 
