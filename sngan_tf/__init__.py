@@ -20,6 +20,7 @@ _HOMES = {
     "margin_radius": "certificates",
     "operator_norms": "certificates",
     "register_lipschitz": "certificates",
+    "spectral_complexity": "certificates",
     "wrap": "layers",
 }
 _MODULES = {

@@ -8,11 +8,13 @@ import small
 
 from sngan_tf import files
 from sngan_tf import networks
+from sngan_tf.certificates import rules
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 README = BLOCK.findall((DOCS.parent / "README.md").read_text())
 LAYER = BLOCK.findall((DOCS / "layer.md").read_text())
+CERTIFICATES = BLOCK.findall((DOCS / "certificates.md").read_text())
 
 
 @pytest.mark.parametrize("number", range(len(LAYER)))
@@ -40,6 +42,25 @@ def test_examples_of_the_layer_run_as_they_stand(number, tmp_path, monkeypatch):
         assert layer(keras.ops.ones((2, 3))).shape == (2, 8, 4)
         (u,) = (v for v in layer.variables if v.name == "u")
         assert u.shape == (8,)
+
+
+def test_certificates_run_as_they_stand(monkeypatch):
+    monkeypatch.setattr(rules, "_TAUGHT", {})
+    names = {}
+    exec(CERTIFICATES[0], names)
+    lower, upper, how = names["norms"]["logits"]
+    assert 0 < lower < upper < lower * (1 + 1e-6)
+    assert how == "svd"
+    bounds = names["bounds"]
+    assert 0 < bounds.lower < bounds.upper
+    product = np.prod([layer.bound for layer in bounds.layers])
+    assert bounds.upper == pytest.approx(product)
+    assert names["radii"].shape == (5,)
+    assert names["capacity"] > bounds.upper
+    exec(CERTIFICATES[1], names)
+    assert names["sngan_tf"].lipschitz_bounds(
+        names["model"], ascent_steps=0
+    ).upper == pytest.approx(1)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ model from both sides, and what follows from them. On any Keras backend; all is
 computed in float64 by NumPy, of the kernels that inference uses.
 """
 
+from sngan_tf.certificates.complexity import spectral_complexity
 from sngan_tf.certificates.kernel_norms import OperatorNorm
 from sngan_tf.certificates.kernel_norms import operator_norms
 from sngan_tf.certificates.lipschitz import LayerBound
@@ -21,4 +22,5 @@ __all__ = [
     "margin_radius",
     "operator_norms",
     "register_lipschitz",
+    "spectral_complexity",
 ]

@@ -11,7 +11,8 @@ import numpy as np
 
 from sngan_tf.certificates import singular_values
 
-# Rows of the largest Gram matrix: 128 MiB, and seconds to factor.
+# Rows of the largest Gram matrix: 128 MiB, and seconds to factor. Those of
+# many groups may take as long together.
 _GRAM_ROWS = 4096
 _CHUNK_BYTES = 2**26
 
@@ -79,9 +80,9 @@ def from_gram(convolution, matrices, lower):
 def from_frequencies(convolution, matrices):
     """Returns an upper bound from the discrete Fourier transform.
 
-    The map is a part of one on a circle that holds the input and all padding.
-    A stride is none on the phases of the input, side by side as channels.
-    There the norm is that of the largest frequency.
+    The map is a part of one around a circle that holds the input and all
+    padding, whose norm is the largest of its frequencies. At stride s it goes
+    from s^d phases of the input, which count as channels, at stride 1.
 
     Reference: Sedghi et al., "The singular values of convolutional layers",
     2019, for the circular map at stride 1.

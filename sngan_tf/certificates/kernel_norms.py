@@ -1,40 +1,18 @@
 """The operator norm of each kernel as the map that a layer makes of it."""
 
-import itertools
 import math
 from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import layers
 from keras import ops
 
 from sngan_tf.certificates import convolution_norms
+from sngan_tf.certificates import maps
 from sngan_tf.certificates import singular_values
 from sngan_tf.certificates import walk
 from sngan_tf.layers import convolution as convolution_lib
 from sngan_tf.layers import spectra
-
-# Classes themselves: what is derived from them may compute otherwise.
-_MATRICES = (
-    layers.Dense,
-    layers.Embedding,
-    layers.GRUCell,
-    layers.LSTMCell,
-    layers.SimpleRNNCell,
-)
-_CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-)
 
 
 class OperatorNorm(NamedTuple):
@@ -52,9 +30,6 @@ class OperatorNorm(NamedTuple):
     lower: float
     upper: float
     how: str
-
-
-_UNKNOWN = OperatorNorm(0.0, math.inf, "unknown")
 
 
 def operator_norms(model, input_shape=None):
@@ -85,18 +60,17 @@ def operator_norms(model, input_shape=None):
             is not the model's.
     """
     shapes = _input_shapes(model, input_shape)
-    values = spectra.in_effect(model)
+    values = in_effect(model)
     norms = {}
     for kernel in spectra.named_kernels(model):
-        value = _as_computed(kernel.layer, values[id(kernel.variable)])
-        _check_finite(value, kernel.name)
-        norms[kernel.name] = max(
-            (
-                _norm(kernel.layer, kernel.variable, value, shape)
-                for shape in {*shapes.get(id(kernel.layer), [None])}
-            ),
-            key=lambda norm: norm.upper,
-        )
+        value = values[kernel.name]
+        found = [
+            _norm(kernel.layer, kernel.variable, value, shape)
+            for shape in {*shapes.get(id(kernel.layer), [None])}
+        ]
+        largest = max(found, key=lambda norm: norm.upper)
+        lower = max(norm.lower for norm in found)
+        norms[kernel.name] = largest._replace(lower=lower)
     return norms
 
 
@@ -118,86 +92,48 @@ def upper(layer, variable, value, input_shape=None):
     return norm.upper, norm.how
 
 
-def as_blocks(equation, kernel):
-    """Returns the matrices of an EinsumDense layer: (blocks, inputs, outputs).
-
-    Labels that input, kernel and output share count blocks, as the map is one
-    for each. None for an equation where a label is summed over that inputs or
-    kernel have alone, or stands twice in a term.
+def in_effect(model):
+    """Returns `{name: kernel}`, float64, as inference rounds and uses them.
 
     Args:
-        equation: Of the layer, such as `"abc,cd->abd"`.
-        kernel: Array.
+        model: A built Keras model or layer.
+
+    Raises:
+        ValueError: On a kernel that is not finite.
     """
-    operands, outputs = equation.replace("...", "").split("->")
-    inputs, labels = operands.split(",")
-    terms = [set(inputs), set(labels), set(outputs)]
-    twice = any(
-        len(term) < len(string)
-        for term, string in zip(terms, (inputs, labels, outputs))
-    )
-    alone = (terms[0] ^ terms[1]) - terms[2]
-    if twice or alone or _has_uneven_ellipsis(equation):
-        return None
-    kinds = (
-        terms[0] & terms[1] & terms[2],
-        terms[1] - terms[2],
-        terms[1] - terms[0],
-    )
-    axes = [[labels.index(k) for k in labels if k in kind] for kind in kinds]
-    shape = [math.prod(kernel.shape[axis] for axis in kind) for kind in axes]
-    return np.transpose(kernel, [*itertools.chain(*axes)]).reshape(shape)
-
-
-def _has_uneven_ellipsis(equation):
-    operands, outputs = equation.split("->")
-    inputs, labels = operands.split(",")
-    return "..." in labels or ("..." in inputs) != ("..." in outputs)
+    kernels_in_effect = spectra.in_effect(model)
+    found = {}
+    for kernel in spectra.named_kernels(model):
+        value = kernels_in_effect[id(kernel.variable)]
+        value = ops.cast(value, kernel.layer.compute_dtype)
+        # NumPy has no bfloat16.
+        wide = keras.backend.result_type(value.dtype, "float32")
+        value = ops.convert_to_numpy(ops.cast(value, wide))
+        found[kernel.name] = np.asarray(value, np.float64)
+        _check_finite(found[kernel.name], kernel.name)
+    return found
 
 
 def _norm(layer, variable, value, input_shape):
-    if type(layer) in _MATRICES:
-        return _of_matrices(value[None])
-    if type(layer) is layers.EinsumDense:
-        blocks = as_blocks(layer.equation, value)
-        return _UNKNOWN if blocks is None else _of_matrices(blocks)
-    if type(layer) in _CONVOLUTIONS:
-        return _of_convolution(layer, variable, value, input_shape)
     if _is_convolutional_cell(layer):
         strides = layer.strides
         if variable is layer.recurrent_kernel:
             strides = (1,) * len(strides)
         matrix = value.reshape(1, -1, value.shape[-1])
         return _from_taps(matrix, value.shape[: len(strides)], strides)
-    return _UNKNOWN
-
-
-def _of_convolution(layer, variable, value, input_shape):
-    shape = input_shape or convolution_lib.build_shape(layer)
-    first = layer.data_format == "channels_first"
-    # Any size will do for the matrices, if it holds the kernel.
-    closed = list(shape)
-    for i, (taps, rate) in enumerate(
-        zip(variable.shape[:-2], layer.dilation_rate), start=1 + first
-    ):
-        closed[i] = closed[i] or (taps - 1) * rate + 1
-    convolution = convolution_lib.of_kernel(layer, variable, tuple(closed))
-    if convolution is None:  # Of one tap.
-        return _of_matrices(value.reshape(1, *value.shape[-2:]))
-    matrices = np.asarray(
-        ops.convert_to_numpy(convolution.matrices(value)), np.float64
-    )
-    if None in shape[1:]:
+    found = maps.of_kernel(layer, variable, value, input_shape)
+    if found is None:
+        return OperatorNorm(0.0, math.inf, "unknown")
+    convolution, matrices = found
+    if convolution is None:
+        return OperatorNorm(*singular_values.of_matrices(matrices), "svd")
+    if None in (input_shape or convolution_lib.build_shape(layer))[1:]:
         strides = [
             axis.stride // math.gcd(axis.stride, axis.dilation)
             for axis in convolution.axes
         ]
         return _from_taps(matrices, variable.shape[:-2], strides)
     return OperatorNorm(*convolution_norms.bounds(convolution, matrices))
-
-
-def _of_matrices(matrices):
-    return OperatorNorm(*singular_values.of_matrices(matrices), "svd")
 
 
 def _from_taps(matrices, kernel_size, strides):
@@ -217,14 +153,6 @@ def _is_convolutional_cell(layer):
     return kind.__name__ == "ConvLSTMCell" and kind.__module__.startswith(
         "keras."
     )
-
-
-def _as_computed(layer, kernel):
-    """Returns a kernel as inference rounds it, float64."""
-    kernel = ops.cast(kernel, layer.compute_dtype)
-    # NumPy has no bfloat16.
-    wide = keras.backend.result_type(kernel.dtype, "float32")
-    return np.asarray(ops.convert_to_numpy(ops.cast(kernel, wide)), np.float64)
 
 
 def _check_finite(value, name):
@@ -249,4 +177,5 @@ def _input_shapes(model, input_shape):
             "`input_shape` must be None for a model that is no graph of "
             f"layers. Received: input_shape={input_shape}, {model.name}"
         )
-    return {id(walk.wrapped(model)): [(None, *input_shape)]}
+    (spec, *_) = walk.input_specs(model, input_shape)
+    return {id(walk.wrapped(model)): [tuple(spec.shape)]}

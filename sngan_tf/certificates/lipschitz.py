@@ -160,8 +160,10 @@ class Slopes:
         if len(specs) > 1:
             raise rules.refusal(layer, "no rule is known of several outputs")
         shape = specs[0].shape
-        if not shape or shape[0] is not None or None in shape[1:]:
+        if not shape or shape[0] is not None:
             raise rules.refusal(layer, "it mixes the examples of a batch")
+        if None in shape[1:]:
+            raise rules.refusal(layer, f"the size of {shape} stays open")
 
 
 def _output_specs(operation, args, kwargs):
@@ -170,7 +172,24 @@ def _output_specs(operation, args, kwargs):
         lambda x: x.spec if isinstance(x, signals_lib.Signal) else x,
         (args, kwargs),
     )
-    return operation.compute_output_spec(*args, **kwargs)
+    outputs = operation.compute_output_spec(*args, **kwargs)
+    if isinstance(walk.wrapped(operation), layers.EinsumDense):
+        equation = walk.wrapped(operation).equation
+        return _closed(equation, args[0].shape, outputs)
+    return outputs
+
+
+def _closed(equation, input_shape, output):
+    """Returns the spec of an EinsumDense layer, sizes that it leaves open."""
+    operands, labels = equation.split("->")
+    sizes = dict(zip(operands.split(",")[0], input_shape))
+    shape = [
+        sizes.get(label) if size is None else size
+        for label, size in zip(labels, output.shape)
+    ]
+    if len(labels) != len(output.shape):  # With an ellipsis.
+        return output
+    return keras.KerasTensor(shape, output.dtype)
 
 
 def _constant_size(layer, signals):

@@ -34,7 +34,7 @@ def drawn(kind, seed):
     rng = np.random.default_rng(seed)
     rank = int(rng.integers(1, 3 if kind.startswith("Depthwise") else 4))
     kernel_size = rng.integers(1, 6 - rank, rank) + (rank < 3)
-    strides, dilation = rng.integers(1, 4), 1
+    strides, dilation = max(rng.integers(-1, 4), 1), 1
     if strides == 1 and rank < 3:
         dilation = rng.integers(1, 3)
     groups = int(rng.integers(1, 4)) if kind == "Conv" and rank == 2 else 1
