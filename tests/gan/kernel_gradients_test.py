@@ -116,7 +116,7 @@ def check(model, expected):
     found = measured(model)
     assert [*found] == [*expected]
     for name, gradient in found.items():
-        np.testing.assert_allclose(gradient, expected[name], rtol=2e-3)
+        np.testing.assert_allclose(gradient, expected[name], rtol=1e-4)
     for a, b in zip(before, model.variables, strict=True):
         np.testing.assert_array_equal(a, b)
 
