@@ -1,13 +1,15 @@
-"""Trains, scores, samples and exports SN-GANs.
+"""Trains, scores, samples and exports SN-GANs, and measures their kernels.
 
     python main.py                  the whole job on handwritten digits
     python main.py --mode=train --config=configs/digits.py --workdir=runs/a
+    python main.py --mode=spectra --model=any.keras
     python main.py --fields         every field of a config
 
 Installed, the command is `sngan-tf`, and configs go by their names:
 --config=digits, --config=cifar10_cnn:setting=C. Without --mode all modes run
-in turn. A run knows its config: --mode=sample --workdir=runs/a is enough. Any
-field of a config can be overridden: --config.optimizer.learning_rate=1e-3.
+in turn, but for spectra. A run knows its config: --mode=sample
+--workdir=runs/a is enough. Any field of a config can be overridden:
+--config.optimizer.learning_rate=1e-3.
 """
 
 import contextlib
@@ -22,7 +24,8 @@ import sys
 
 from sngan_tf import errors
 
-MODES = ("train", "evaluate", "sample", "export")
+IN_TURN = ("train", "evaluate", "sample", "export")
+MODES = (*IN_TURN, "spectra")
 DEFAULT_CONFIG = "digits"
 DEFAULT_WORKDIR = "runs/digits"
 _PACKAGE = pathlib.Path(__file__).parent
@@ -57,12 +60,20 @@ def _define_flags():
         f"--workdir, {DEFAULT_CONFIG} for a new one.",
     )
     flags.DEFINE_string("workdir", DEFAULT_WORKDIR, "Folder of the run.")
-    flags.DEFINE_enum("mode", None, MODES, "What to do; all by default.")
+    flags.DEFINE_enum(
+        "mode", None, MODES, f"What to do; by default {', '.join(IN_TURN)}."
+    )
+    flags.DEFINE_string(
+        "model",
+        None,
+        "Keras model, a .keras file, that --mode=spectra is to measure in "
+        "place of a run.",
+    )
     flags.DEFINE_bool(
         "fields", False, "Print every field with default, meaning and rule."
     )
     # What --help shows, whatever file the command was started by.
-    for name in ("config", "workdir", "mode", "fields"):
+    for name in ("config", "workdir", "mode", "model", "fields"):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     sys.modules["__main__"].__doc__ = __doc__
 
@@ -80,19 +91,53 @@ def _main(argv):
             table = fields.table()
         print(table)
         return
-    from sngan_tf.runs import workdir
-
+    _check_model(flags.FLAGS.model, flags.FLAGS.mode)
     _set_up_logging()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
-    given, _ = _taken_out("config", sys.argv)
     try:
-        run = workdir.Workdir(flags.FLAGS.workdir, given or "")
-        _run_modes(flags.FLAGS.config, run, flags.FLAGS.mode)
+        if flags.FLAGS.model is not None:
+            _measure(flags.FLAGS.model)
+        else:
+            _run_modes(flags.FLAGS.config, _workdir(), flags.FLAGS.mode)
     except errors.UserError as error:
         _fail(error, code=1)
     except errors.Interrupted as error:
         _fail(error, code=128 + error.number)
+
+
+def _check_model(path, mode):
+    """Fails on a model that is no file, or is given to another mode."""
+    if path is None:
+        return
+    if mode != "spectra":
+        given = f"with --mode={mode}" if mode else "without --mode"
+        _fail(
+            "`model` is for --mode=spectra alone. Received: "
+            f"--model={path} {given}",
+            code=2,
+        )
+    if not path.endswith(".keras") or not pathlib.Path(path).is_file():
+        _fail(
+            f"`model` must be a .keras file. Received: --model={path}", code=2
+        )
+
+
+def _measure(path):
+    from sngan_tf.modes import spectra
+    from sngan_tf.runs import report
+
+    folder = spectra.of_file(path)
+    print("\n".join([f"spectra  {folder}", "", *report.spectra_lines(folder)]))
+
+
+def _workdir():
+    from absl import flags
+
+    from sngan_tf.runs import workdir
+
+    given, _ = _taken_out("config", sys.argv)
+    return workdir.Workdir(flags.FLAGS.workdir, given or "")
 
 
 def _run_modes(config, run, only):
@@ -101,7 +146,7 @@ def _run_modes(config, run, only):
 
     # All hosts train; one of them does the rest.
     is_chief = distribution.is_chief(config.get("distribution"))
-    for mode in [only] if only else MODES:
+    for mode in [only] if only else IN_TURN:
         if mode == "train" or is_chief:
             module = importlib.import_module(f"sngan_tf.modes.{mode}")
             getattr(module, mode)(config, run)
@@ -200,6 +245,8 @@ def _taken_out(flag, argv):
 
 def _config_of_workdir(argv):
     """Returns the path of a run's own config; for a new run the default."""
+    if _taken_out("model", argv)[0] is not None:
+        return DEFAULT_CONFIG  # There is no run.
     given, _ = _taken_out("workdir", argv)
     saved = pathlib.Path(given or DEFAULT_WORKDIR) / "config.json"
     return str(saved) if saved.is_file() else DEFAULT_CONFIG

@@ -11,6 +11,7 @@ import time
 import types
 
 import forked
+import keras
 import pytest
 from absl import flags
 
@@ -95,6 +96,7 @@ def test_whole_job_without_mode(tmp_path):
     assert any(line.startswith("classifier_score") for line in table)
     assert any(line.startswith("scores, protocol quick") for line in table)
     assert any("runs/digits/export/generator" in line for line in table)
+    assert not (workdir / "spectra").exists()
     # The bar shows losses and speed.
     for word in ("4/4", "d_loss=", "g_loss=", "images_per_s="):
         assert word in process.stderr
@@ -109,8 +111,26 @@ def test_whole_job_without_mode(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mode=trian"], "train|evaluate|sample|export"),
+        (["--mode=trian"], "train|evaluate|sample|export|spectra"),
         (["train"], "Received: train"),
+        (
+            ["--mode=spectra", "--model=no/such.keras"],
+            "`model` must be a .keras file. Received: --model=no/such.keras",
+        ),
+        (
+            ["--mode=spectra", f"--model={ROOT}/README.md"],
+            f"must be a .keras file. Received: --model={ROOT}/README.md",
+        ),
+        (
+            ["--mode=sample", "--model=no/such.keras"],
+            "`model` is for --mode=spectra alone. Received: "
+            "--model=no/such.keras with --mode=sample",
+        ),
+        (
+            ["--model=no/such.keras"],
+            "`model` is for --mode=spectra alone. Received: "
+            "--model=no/such.keras without --mode",
+        ),
         (["--wordkir=x"], "Unknown command line flag 'wordkir'"),
         (["--config=no/such.py"], "stl10_resnet. Received: no/such.py"),
         (
@@ -326,6 +346,25 @@ def test_user_error_is_one_line(tmp_path, arguments, message):
     assert process.returncode == 1
     assert message in error_of(process)
     assert not (tmp_path / "runs").exists()
+
+
+def test_model_without_run_or_config_is_measured(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.save(tmp_path / "any.keras")
+    # That of a run there doesn't matter.
+    damaged = tmp_path / "runs" / "digits" / "config.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("damaged")
+    process = run_forked(tmp_path, "--mode=spectra", "--model=any.keras")
+    assert process.returncode == 0, process.stderr
+    said = process.stdout.splitlines()
+    assert said[:2] == ["spectra  any_spectra", ""]
+    assert said[2].startswith("spectra of the any, its Lipschitz constant ")
+    assert said[3].startswith("kernel  ")
+    assert len(said) == 5
+    found = json.loads((tmp_path / "any_spectra/spectra.json").read_text())
+    assert found["networks"]["any"]["lipschitz"]["lower"] > 0
+    assert [*damaged.parent.iterdir()] == [damaged]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from sngan_tf import images as images_lib
 from sngan_tf import noise
 from sngan_tf.gan import checks
 from sngan_tf.gan import execution
+from sngan_tf.gan import kernel_gradients
 from sngan_tf.gan import losses
 from sngan_tf.gan import objectives
 from sngan_tf.gan import sampler as sampler_lib
@@ -279,23 +280,43 @@ class GAN(trainer.Trainer):
         images, labels = self.batch(data)
         # Training draws by numbers that are not negative.
         draw = -1 - tf.cast(self.metrics[0].count.value, tf.int64)
-        images = self._floats(images, draw)
-        count = tf.shape(images)[0]
-        fakes, fake_labels = self._fakes(count, draw, training=False)
+        images, labels = self._with_fakes(images, labels, draw)
         d_losses = self._objectives.of_discriminator(
-            tf.concat([images, fakes], 0),
-            _joined(labels, fake_labels),
-            self._seeds(draw),
-            training=False,
+            images, labels, self._seeds(draw), training=False
         )
+        real_images, fake_images = tf.split(images, 2)
+        real_labels, fake_labels = objectives.split_or_none(labels, 2)
         g_losses = self._objectives.of_generator(
-            fakes,
+            fake_images,
             fake_labels,
             self._seeds(draw),
             training=False,
-            real=(images, labels),
+            real=(real_images, real_labels),
         )
         return self.report(d_losses | g_losses)
+
+    def kernel_gradients(self, data):
+        """Returns what `kernel_gradients.measure` says of -d_loss (Eq. 12).
+
+        On a batch of real images and as many fake ones, a function of the
+        seed and the step, in inference mode. No augmentation, and no variable
+        changes.
+
+        Args:
+            data: As `fit` takes them, of one discriminator update.
+        """
+        draw = -1  # As of the first images of `test_step`.
+        images, labels = self._with_fakes(*self.batch(data), draw)
+
+        def objective():
+            parts = self._objectives.of_discriminator(
+                images, labels, self._seeds(draw), training=False
+            )
+            return -parts["d_loss"]
+
+        # Those of float16 would be lost otherwise.
+        scale = self.discriminator_optimizer.scale_loss(tf.ones(()))
+        return kernel_gradients.measure(self.discriminator, objective, scale)
 
     def _discriminator_step(self, real_images, real_labels, draw):
         real_images = self._floats(real_images, draw)
@@ -361,6 +382,13 @@ class GAN(trainer.Trainer):
 
     def _fakes(self, count, draw, training=True):
         return self._objectives.fakes(count, self._seeds(draw), training)
+
+    def _with_fakes(self, images, labels, draw):
+        """Returns real images and as many fake ones of inference; labels."""
+        images = self._floats(images, draw)
+        count = tf.shape(images)[0]
+        fakes, fake_labels = self._fakes(count, draw, training=False)
+        return tf.concat([images, fakes], 0), _joined(labels, fake_labels)
 
     def _split(self, images, labels):
         size = images.shape[0]

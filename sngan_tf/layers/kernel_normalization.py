@@ -168,7 +168,7 @@ class KernelNormalization(keras.layers.Wrapper):
         if "training" in inspect.signature(self.layer.call).parameters:
             kwargs["training"] = training
         values = [
-            self._normalize(i, training) for i in range(len(self._kernels))
+            self._in_effect(i, training) for i in range(len(self._kernels))
         ]
         scope = substitution.Substitution(list(zip(self._kernels, values)))
         with scope:
@@ -267,6 +267,10 @@ class KernelNormalization(keras.layers.Wrapper):
         if self.learn_scale:
             return factor * self._scales[index]
         return factor * self.bound if self.bound != 1.0 else factor
+
+    def _in_effect(self, index, training):
+        given = substitution.given_kernel(self._kernels[index])
+        return self._normalize(index, training) if given is None else given
 
     def _normalize(self, index, training):
         # As a tensor, which TensorFlow reads once for all its uses.

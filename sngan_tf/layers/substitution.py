@@ -1,6 +1,35 @@
 """Runs a layer on other values in the place of some of its variables."""
 
+import contextlib
+import threading
+
 import keras
+
+# Of a thread, as each replica of a step is traced in its own.
+_STATE = threading.local()
+
+
+@contextlib.contextmanager
+def given(kernels):
+    """A context in which normalised layers compute with these kernels.
+
+    They make none of their own, so that what follows the kernels stays as it
+    is, and gradients can be taken in the kernels in effect.
+
+    Args:
+        kernels: `{id(variable): kernel}`, as `spectra.in_effect` returns it.
+    """
+    before = getattr(_STATE, "given", {})
+    _STATE.given = kernels
+    try:
+        yield
+    finally:
+        _STATE.given = before
+
+
+def given_kernel(variable):
+    """Returns the kernel that is given for a variable, None if none is."""
+    return getattr(_STATE, "given", {}).get(id(variable))
 
 
 class Substitution(keras.StatelessScope):

@@ -139,8 +139,11 @@ def _train(config, workdir, strategy, pictures, make_scorer, is_chief):
         kept = [*of_method, stop]
         if is_chief:
             workdir.forget_after(start)
+            real = None
+            if config.spectra.log_gradients:
+                real = _first_batch(config, pictures)
             records = records_lib.Records(
-                config, workdir, gan, make_scorer, interrupts
+                config, workdir, gan, make_scorer, interrupts, real
             )
             records.evaluate_missing(start)
             kept += records.callbacks(save)
@@ -181,6 +184,17 @@ def _fit(gan, batches, start, updates, kept):
         verbose=0,
         callbacks=kept,
     )
+
+
+def _first_batch(config, pictures):
+    """Returns what the first discriminator update of the run is given."""
+    batches = data.training_batches(
+        pictures,
+        config.data.batch_size,
+        seed=config.seed,
+        with_labels=build.is_conditional(config),
+    )
+    return next(iter(batches))
 
 
 def _batches(config, strategy, pictures, start):

@@ -92,6 +92,7 @@ _SEED = Rule("in [0, 2^31)", lambda value: 0 <= value < 2**31)
 _POSITIVE = Rule("positive", lambda value: 0 < value < math.inf)
 _NOT_NEGATIVE = Rule("0 or more", lambda value: value >= 0)
 _FROM_MINUS_1 = Rule("-1 or more", lambda value: value >= -1)
+_SHARE = Rule("in [0, 1]", lambda value: 0 <= value <= 1)
 _DECAY = Rule("in [0, 1)", lambda value: 0 <= value < 1)
 _CHANNELS = Rule("0, 1 or 3", lambda value: value in (0, 1, 3))
 _NAMES = Rule(
@@ -391,12 +392,31 @@ FIELDS = (
         "Updates between two scorings; 0 never.",
         free=True,
     ),
+    # What is watched of the discriminator's kernels.
+    Field(
+        "spectra.log_gradients",
+        False,
+        _BOOL,
+        "At each line of the log, of every discriminator kernel with a `u`: "
+        "lambda of Eq. 12, and the share of the gradient that lies along "
+        "u v^T. Costs half an update each time.",
+        free=True,
+    ),
+    Field(
+        "spectra.warn_below",
+        0.1,
+        _SHARE,
+        "Warn at an evaluation of a kernel whose effective rank is below this "
+        "share of its singular values; 0 never. Over the main job none falls "
+        "below 0.26.",
+        free=True,
+    ),
     # What is sampled, and what it is scored by.
     Field(
         "checkpoint",
         "last",
         _one_of("last", "best"),
-        "Which checkpoint samples and exports are of.",
+        "Which checkpoint samples, exports and spectra are of.",
         free=True,
     ),
     Field("sampling.seed", 0, _SEED, "Of the latents of grids.", free=True),

@@ -1,5 +1,7 @@
 """What is written in the course of a training."""
 
+import logging
+
 import numpy as np
 import tensorflow as tf
 
@@ -7,13 +9,21 @@ from sngan_tf import files
 from sngan_tf import images as images_lib
 from sngan_tf.errors import Interrupted
 from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.layers import effective_rank
+from sngan_tf.layers import singular_values
 from sngan_tf.layers import spectral_estimates
-from sngan_tf.layers import spectral_norms
 from sngan_tf.metrics import scorer as scorer_lib
 from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint
 
+_LOGGER = logging.getLogger(__name__)
 _EVOLUTION_ROWS = 8
+# What TensorBoard calls what the log has of each kernel.
+_SCALARS = {
+    "spectral_norms": "sigma",
+    "lambdas": "lambda",
+    "gradient_shares": "gradient_share",
+}
 
 
 class Records:
@@ -26,12 +36,16 @@ class Records:
         make_scorer: Function to the `metrics.scorer.Scorer`, called for each
             scoring; None to score nothing.
         interrupts: `interrupts.Interrupts`, entered; a signal ends a scoring.
+        real: Batch of real images, with labels if conditional, on which the
+            gradients of `spectra.log_gradients` are taken; else None.
 
     Attributes:
         scores: `callbacks.Scores`, None without one.
     """
 
-    def __init__(self, config, workdir, gan, make_scorer, interrupts):
+    def __init__(
+        self, config, workdir, gan, make_scorer, interrupts, real=None
+    ):
         self._config = config
         self._workdir = workdir
         self._gan = gan
@@ -39,6 +53,9 @@ class Records:
         # Of the networks' many small operations one graph.
         self._estimates = tf.function(
             lambda: spectral_estimates(gan.discriminator), autograph=False
+        )
+        self._gradients = tf.function(
+            lambda: gan.kernel_gradients(real), autograph=False
         )
         self._best = checkpoint.Checkpoints(gan, workdir.best, keep=1)
         self._bar = callbacks.ProgressBar(
@@ -89,37 +106,72 @@ class Records:
         ]
 
     def log(self, row):
-        """Writes and shows a row of `TrainingLog`, with sigma of each `u`."""
+        """Writes and shows a row of `TrainingLog`, with what spectra have.
+
+        That is sigma of each `u`, and Eq. 12's lambda and share where
+        `spectra.log_gradients` asks for it.
+        """
         self._bar.show({m.name: row[m.name] for m in self._gan.metrics})
-        estimates = {
-            name: float(value) for name, value in self._estimates().items()
-        }
-        files.append_row(
-            self._workdir.train_log, {**row, "spectral_norms": estimates}
-        )
+        spectra = {"spectral_norms": self._estimates()}
+        if self._config.spectra.log_gradients:
+            found = self._gradients()
+            spectra["lambdas"] = {k: v.strength for k, v in found.items()}
+            spectra["gradient_shares"] = {k: v.share for k, v in found.items()}
+        spectra = tf.nest.map_structure(float, spectra)
+        files.append_row(self._workdir.train_log, {**row, **spectra})
         with self._writer.as_default(step=row["step"]):
             for name, value in row.items():
                 tf.summary.scalar(name, value)
-            for name, value in estimates.items():
-                tf.summary.scalar(f"sigma/{name}", value)
+            for what, values in spectra.items():
+                for name, value in values.items():
+                    tf.summary.scalar(f"{_SCALARS[what]}/{name}", value)
 
     def measure(self, step):
-        """Writes the exact spectral norms of the kernels in effect.
+        """Writes the exact spectral norms and ranks of the kernels in effect.
 
         Before scores are made: neither are of weights that are not finite.
+        What falls below `spectra.warn_below` is warned of, once for each
+        kernel of a run.
 
         Raises:
             UserError: On such a weight.
         """
         checkpoint.check_finite(self._gan, step)
-        norms = spectral_norms(self._gan.discriminator)
+        values = singular_values(self._gan.discriminator)
+        norms = {name: float(found[0]) for name, found in values.items()}
+        ranks = {name: effective_rank(found) for name, found in values.items()}
+        share = self._config.spectra.warn_below
+        collapsed = {
+            name: f"{ranks[name]:.3g} of {len(found)} singular values"
+            for name, found in values.items()
+            if ranks[name] < share * len(found)
+        }
+        self._warn(step, collapsed)
         files.append_row(
             self._workdir.spectral_norms,
-            {"step": step, "spectral_norms": norms},
+            {
+                "step": step,
+                "spectral_norms": norms,
+                "effective_ranks": ranks,
+                "collapsed": [*collapsed],
+            },
         )
         with self._writer.as_default(step=step):
-            for name, value in norms.items():
-                tf.summary.scalar(f"spectral_norm/{name}", value)
+            for name in values:
+                tf.summary.scalar(f"spectral_norm/{name}", norms[name])
+                tf.summary.scalar(f"effective_rank/{name}", ranks[name])
+
+    def _warn(self, step, collapsed):
+        """Says of which kernels it was not said before what has become."""
+        rows = files.read_rows(self._workdir.spectral_norms)
+        known = {name for row in rows for name in row.get("collapsed", ())}
+        for name in [name for name in collapsed if name not in known]:
+            _LOGGER.warning(
+                "The spectrum of %s has collapsed at update %d: its effective "
+                "rank is %s, less than the share spectra.warn_below=%g",
+                *(name, step, collapsed[name]),
+                self._config.spectra.warn_below,
+            )
 
     def _show(self, step, grid):
         with self._writer.as_default(step=step):

@@ -5,6 +5,7 @@ import re
 from sngan_tf import files
 from sngan_tf.gan import serving
 from sngan_tf.runs import checkpoint
+from sngan_tf.runs import spectra
 
 
 def table(workdir):
@@ -22,6 +23,8 @@ def table(workdir):
         ("evolution", workdir.samples / "evolution.png"),
         ("newest sample", _newest_sample(workdir)),
         ("SavedModel", _saved_model(workdir)),
+        ("spectra", _spectra(workdir)),
+        ("collapsed spectra", _collapsed(workdir)),
     ]
     lines = _aligned(
         (what, str(where))
@@ -31,7 +34,36 @@ def table(workdir):
     best = checkpoint.latest_step(workdir.best)
     for measured, scores in _groups(workdir).items():
         lines += ["", _caption(*measured), *_score_lines(scores, best)]
+    lines += ["", *spectra_lines(workdir.spectra)]
     return "\n".join(lines).strip()
+
+
+def spectra_lines(folder):
+    """Returns lines on the first network of a folder of spectra, or none.
+
+    Args:
+        folder: Such as `workdir.spectra`.
+    """
+    networks = spectra.read(folder).get("networks", {})
+    if not networks:
+        return []
+    name, network = next(iter(networks.items()))
+    rows = [("kernel", "effective rank", "norm of the matrix", "of the map")]
+    for kernel, found in network["kernels"].items():
+        values, rank = found["singular_values"], found["effective_rank"]
+        rows.append(
+            (
+                kernel,
+                f"{rank:.3g} of {len(values)}",
+                f"{values[0]:.4g}",
+                _interval(found.get("operator_norm")),
+            )
+        )
+    constant = _interval(network.get("lipschitz"))
+    if reason := network.get("lipschitz_refused"):
+        constant = f"not bounded ({reason})"
+    title = f"spectra of the {name}, its Lipschitz constant {constant}"
+    return [title, *_aligned(rows)]
 
 
 def _training(workdir):
@@ -54,6 +86,18 @@ def _newest_sample(workdir):
 def _saved_model(workdir):
     step = serving.read_metadata(workdir.generator).get("step")
     return _of_update(workdir, workdir.generator, step)
+
+
+def _spectra(workdir):
+    found = spectra.read(workdir.spectra)
+    return found and _of_update(workdir, workdir.spectra, found.get("step"))
+
+
+def _collapsed(workdir):
+    """Returns the kernels of which the last evaluation had to warn."""
+    for row in files.read_rows(workdir.spectral_norms)[-1:]:
+        if names := row.get("collapsed"):
+            return f"{', '.join(names)}, at update {row['step']}"
 
 
 def _of_update(workdir, path, step):
@@ -119,3 +163,13 @@ def _value(row):
 def _counts(row):
     real = f"{row['num_real']:,}" if row["num_real"] else "-"
     return f"{row['num_fake']:,} / {real}"
+
+
+def _interval(bounds):
+    if not bounds:
+        return "not bounded"
+    lower, upper = (
+        "inf" if bounds[key] is None else f"{bounds[key]:.4g}"
+        for key in ("lower", "upper")
+    )
+    return f"{lower} to {upper}"

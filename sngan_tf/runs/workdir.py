@@ -43,6 +43,7 @@ class Workdir:
         self.spectral_norms = self.path / "spectral_norms.jsonl"
         self.scores = self.path / "scores.jsonl"
         self.samples = self.path / "samples"
+        self.spectra = self.path / "spectra"
         self.generator = self.path / "export" / "generator"
         self._lock = self.path / ".lock"
 

@@ -16,6 +16,7 @@ from sngan_tf.layers import FrobeniusNormalization
 from sngan_tf.layers import SpectralRegularization
 from sngan_tf.layers import WeightNormalization
 from sngan_tf.layers import building
+from sngan_tf.layers import substitution
 
 SEQUENCES = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
 TOKENS = np.array([[1, 2, 3, 0, 0], [4, 0, 0, 0, 0]])
@@ -296,3 +297,25 @@ def test_compiled_gradient_is_divided_by_the_scale(wrapper, scale):
     np.testing.assert_allclose(
         gradient(compiled=True) * scale, expected, rtol=1e-3, atol=1e-5
     )
+
+
+# Kernels that are given.
+
+
+@each_wrapper
+@pytest.mark.parametrize("training", [False, True])
+def test_given_kernel_takes_the_place_of_its_own(wrapper, training):
+    """Whatever a call would make of W; and nothing follows W meanwhile."""
+    layer = wrapper(layers.Dense(3))
+    x = SEQUENCES[:, 0]
+    layer(x)
+    before = [ops.convert_to_numpy(v) for v in layer.variables]
+    kernel = np.random.default_rng(1).normal(size=(6, 3)).astype("float32")
+    given = {id(layer.kernels[0]): ops.convert_to_tensor(kernel)}
+    with substitution.given(given):
+        y = layer(x, training=training)
+    np.testing.assert_allclose(y, x @ kernel, rtol=1e-4, atol=1e-5)
+    for a, b in zip(before, layer.variables, strict=True):
+        np.testing.assert_array_equal(a, ops.convert_to_numpy(b))
+    own = layer(x)
+    assert np.abs(ops.convert_to_numpy(own) - x @ kernel).max() > 0.1

@@ -7,6 +7,8 @@ from sngan_tf.layers import FrobeniusNormalization
 from sngan_tf.layers import SpectralNormalization
 from sngan_tf.layers import SpectralRegularization
 from sngan_tf.layers import WeightNormalization
+from sngan_tf.layers import effective_rank
+from sngan_tf.layers import singular_values
 from sngan_tf.layers import spectral_estimates
 from sngan_tf.layers import spectral_norms
 
@@ -203,3 +205,60 @@ def test_estimates_are_of_the_kernels_that_have_a_vector():
     for one, other in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(one, other)
     assert spectral_estimates(model.layers[1]) == {}
+
+
+# All singular values.
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "rows"),
+    [
+        (layers.Dense(3, name="tall"), (None, 7), "dense"),
+        (layers.Dense(7, name="wide"), (None, 3), "dense"),
+        (layers.Conv2D(5, 3, name="conv"), (None, 6, 6, 2), "conv"),
+        (
+            layers.Conv2DTranspose(4, 2, name="transpose"),
+            (None, 6, 6, 3),
+            "transpose",
+        ),
+    ],
+    ids=lambda value: getattr(value, "name", None),
+)
+def test_all_singular_values_match_svd(layer, shape, rows):
+    built(layer, shape)
+    kernel = np.einsum(ROWS[rows], np.array(layer.kernel, "float64"))
+    expected = np.linalg.svd(kernel.reshape(len(kernel), -1), compute_uv=False)
+    (values,) = singular_values(layer).values()
+    assert values.dtype == np.float64
+    np.testing.assert_allclose(values, expected, rtol=1e-9)
+
+
+def test_singular_values_are_of_the_kernel_in_effect():
+    layer = SpectralNormalization(layers.Dense(3, name="dense"), bound=1.5)
+    built(layer, (None, 5)).settle()
+    plain = np.linalg.svd(np.array(layer.layer.kernel), compute_uv=False)
+    np.testing.assert_allclose(
+        singular_values(layer)["dense"], 1.5 * plain / plain[0], rtol=1e-4
+    )
+
+
+def test_zero_kernel_has_zeros_alone():
+    layer = layers.Dense(3, kernel_initializer="zeros", name="dense")
+    layer.build((None, 4))
+    np.testing.assert_array_equal(singular_values(layer)["dense"], np.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("values", "rank"),
+    [
+        (np.ones(7), 7.0),  # Of the identity.
+        ([3.0, 0.0, 0.0], 1.0),
+        ([0.0, 0.0], 0.0),
+        # Shares 3/4 and 1/4: exp of their entropy.
+        ([6.0, 2.0], 4 / 3**0.75),
+        ([6e-200, 2e-200], 4 / 3**0.75),
+    ],
+    ids=["identity", "rank one", "zero", "two values", "small"],
+)
+def test_effective_rank_counts_directions(values, rank):
+    assert effective_rank(values) == pytest.approx(rank, rel=1e-12)

@@ -140,6 +140,7 @@ def test_killed_run_ends_bit_identical(quick_config, tmp_path, process):
     config.discriminator_steps = 2
     config.average_decay = 0.9
     config.method = "sr_gan_dynamic"
+    config.spectra.log_gradients = True
     config.updates = 18
     config.log_every = 3
     config.checkpoint_every = 4

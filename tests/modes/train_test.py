@@ -114,6 +114,39 @@ def test_tensorboard_holds_losses_norms_and_pictures(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("network", ["cnn", "resnet_projection"])
+def test_gradients_are_logged_beside_an_unchanged_training(
+    tiny_config, tmp_path, network
+):
+    from tensorboard.backend.event_processing import event_accumulator
+
+    tiny_config.network.name = network
+    if network != "cnn":
+        tiny_config.data.image_size = 32
+    plain, logged = (
+        workdir_lib.Workdir(tmp_path / name) for name in ("plain", "logged")
+    )
+    expected = train(tiny_config, plain)
+    tiny_config.spectra.log_gradients = True
+    found = train(tiny_config, logged)
+    for a, b in zip(expected.variables, found.variables, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+    added = {"lambdas", "gradient_shares"}
+    pairs = zip(*(files.read_rows(run.train_log) for run in (plain, logged)))
+    for old, new in pairs:
+        assert new.keys() - old.keys() == added
+        assert new["d_loss"] == old["d_loss"]
+        for key in added:
+            assert new[key].keys() == new["spectral_norms"].keys()
+        assert all(0 < share <= 1 for share in new["gradient_shares"].values())
+    events = event_accumulator.EventAccumulator(
+        str(logged.tensorboard), {"tensors": 0}
+    ).Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"lambda/conv_1", "gradient_share/dense"} < tags
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("discriminator_steps", [1, 2])
 def test_continued_run_equals_an_uninterrupted_one(
     tiny_config, tmp_path, discriminator_steps

@@ -12,6 +12,8 @@ from sngan_tf.gan import GAN
 from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.gan import step_callback
 from sngan_tf.layers import SpectralNormalization
+from sngan_tf.layers import effective_rank
+from sngan_tf.layers import singular_values
 from sngan_tf.runs import build
 from sngan_tf.runs import callbacks
 from sngan_tf.runs import checkpoint
@@ -138,6 +140,53 @@ def test_weights_that_are_not_finite_are_neither_measured_nor_scored(
     with pytest.raises(UserError, match=f"^{bias.path} is not finite after"):
         records.measure(2)
     assert not run.spectral_norms.exists()
+
+
+def test_spectra_that_collapse_are_warned_of_once(tiny_config, run, caplog):
+    """Once for each kernel of a run, also where it is taken up again."""
+    tiny_config.spectra.warn_below = 0.6
+    tiny_config.data.channels = 1
+    gan = build.gan(tiny_config)
+    run.prepare(tiny_config)
+    caplog.set_level("WARNING", "sngan_tf")
+    (conv,) = gan.discriminator.get_layer("normalized_conv_1").kernels
+
+    def measure(step, rank):
+        kernel = np.zeros((16, 4), "float32")
+        np.fill_diagonal(kernel[:, :rank], 1.0)
+        conv.assign(kernel.reshape(conv.shape))
+        records_lib.Records(tiny_config, run, gan, None, None).measure(step)
+
+    for step, rank in ((2, 4), (4, 2), (6, 1), (8, 3)):
+        measure(step, rank)
+    rows = files.read_rows(run.spectral_norms)
+    assert [row["effective_ranks"]["conv_1"] for row in rows] == pytest.approx(
+        [4, 2, 1, 3], rel=1e-3
+    )
+    assert [row["collapsed"] for row in rows] == [[], *[["conv_1"]] * 2, []]
+    assert rows[-1]["effective_ranks"] == {
+        name: effective_rank(values)
+        for name, values in singular_values(gan.discriminator).items()
+    }
+    (message,) = caplog.messages
+    assert message == (
+        "The spectrum of conv_1 has collapsed at update 4: its effective rank "
+        "is 2 of 4 singular values, less than the share spectra.warn_below=0.6"
+    )
+
+
+def test_no_share_is_never_warned_of(tiny_config, run, caplog):
+    tiny_config.spectra.warn_below = 0.0
+    tiny_config.data.channels = 1
+    gan = build.gan(tiny_config)
+    run.prepare(tiny_config)
+    (conv,) = gan.discriminator.get_layer("normalized_conv_1").kernels
+    conv.assign(0 * conv)
+    records_lib.Records(tiny_config, run, gan, None, None).measure(2)
+    (row,) = files.read_rows(run.spectral_norms)
+    assert row["effective_ranks"]["conv_1"] == 0
+    assert row["collapsed"] == []
+    assert not caplog.messages
 
 
 def test_grids_of_other_counts_make_one_evolution(tiny_config, run):

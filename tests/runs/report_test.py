@@ -77,6 +77,17 @@ def test_last_losses_are_told(run):
     assert lines(run) == {"training": losses}
 
 
+def test_collapse_is_told_while_it_lasts(run):
+    files.append_row(run.spectral_norms, {"step": 2, "spectral_norms": {}})
+    assert report.table(run) == ""
+    row = {"step": 4, "collapsed": ["conv_1", "dense"]}
+    files.append_row(run.spectral_norms, row)
+    expected = "collapsed spectra  conv_1, dense, at update 4"
+    assert report.table(run) == expected
+    files.append_row(run.spectral_norms, {"step": 6, "collapsed": []})
+    assert report.table(run) == ""
+
+
 def test_empty_log_is_left_out(run):
     run.train_log.touch()
     run.scores.touch()
