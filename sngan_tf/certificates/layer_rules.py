@@ -11,6 +11,7 @@ from sngan_tf.certificates import activations
 from sngan_tf.certificates import kernel_norms
 from sngan_tf.certificates import rules
 from sngan_tf.certificates import walk
+from sngan_tf.layers import kernels
 
 _UNCHANGED = (
     layers.ActivityRegularization,
@@ -31,16 +32,6 @@ _UNCHANGED = (
     layers.ZeroPadding1D,
     layers.ZeroPadding2D,
     layers.ZeroPadding3D,
-)
-_CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
 )
 _AVERAGE_POOLING = (
     layers.AveragePooling1D,
@@ -83,14 +74,20 @@ def _unchanged(layer, input_shape):
     return rules.Bound(1.0, "entries as they are")
 
 
-@rules.rule_of(layers.Dense, layers.EinsumDense, *_CONVOLUTIONS)
+@rules.rule_of(
+    layers.Dense,
+    layers.EinsumDense,
+    *kernels.CONVOLUTIONS,
+    *kernels.DEPTHWISE,
+    *kernels.TRANSPOSED,
+)
 def _with_kernel(layer, input_shape):
     return _then_activation(
         layer, _kernel_bound(layer, layer.kernel, input_shape)
     )
 
 
-@rules.rule_of(layers.SeparableConv1D, layers.SeparableConv2D)
+@rules.rule_of(*kernels.SEPARABLE)
 def _separable(layer, input_shape):
     depthwise = _kernel_bound(layer, layer.depthwise_kernel, input_shape)
     pointwise = _kernel_bound(layer, layer.pointwise_kernel, input_shape)

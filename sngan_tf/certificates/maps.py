@@ -18,18 +18,6 @@ _MATRICES = (
     layers.LSTMCell,
     layers.SimpleRNNCell,
 )
-_CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-    layers.DepthwiseConv1D,
-    layers.DepthwiseConv2D,
-    layers.SeparableConv1D,
-    layers.SeparableConv2D,
-)
 
 
 def of_kernel(layer, variable, value, input_shape=None):
@@ -53,7 +41,7 @@ def of_kernel(layer, variable, value, input_shape=None):
     if type(layer) is layers.EinsumDense:
         blocks = _blocks(layer.equation, value)
         return None if blocks is None else (None, blocks)
-    if type(layer) not in _CONVOLUTIONS:
+    if type(layer) not in kernels.ALL_CONVOLUTIONS:
         return None
     shape = list(input_shape or convolution_lib.build_shape(layer))
     first = layer.data_format == "channels_first"

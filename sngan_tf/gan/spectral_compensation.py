@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-from keras import layers
 from keras import ops
 
 from sngan_tf.gan import step_callback
@@ -10,14 +9,7 @@ from sngan_tf.layers import kernels as kernels_lib
 from sngan_tf.layers import power_iteration
 
 KINDS = ("static", "dynamic")
-_CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    layers.Conv1DTranspose,
-    layers.Conv2DTranspose,
-    layers.Conv3DTranspose,
-)
+_CONVOLUTIONS = (*kernels_lib.CONVOLUTIONS, *kernels_lib.TRANSPOSED)
 
 
 class SpectralCompensation(step_callback.StepCallback):

@@ -9,36 +9,30 @@ import operator
 import keras
 from keras import layers
 
-_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
-_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
-_TRANSPOSED = (
+CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
+DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+TRANSPOSED = (
     layers.Conv1DTranspose,
     layers.Conv2DTranspose,
     layers.Conv3DTranspose,
 )
-_CONVOLUTIONS = (
-    layers.Conv1D,
-    layers.Conv2D,
-    layers.Conv3D,
-    *_DEPTHWISE,
-    *_SEPARABLE,
-    *_TRANSPOSED,
-)
+ALL_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
 
 
 def is_convolution(layer):
     """Returns whether a layer convolves with kernels of its own."""
-    return isinstance(layer, _CONVOLUTIONS)
+    return isinstance(layer, ALL_CONVOLUTIONS)
 
 
 def is_depthwise(layer):
     """Returns whether the kernel of a layer is one for each channel."""
-    return isinstance(layer, _DEPTHWISE)
+    return isinstance(layer, DEPTHWISE)
 
 
 def is_transposed(layer):
     """Returns whether a layer is a transposed convolution."""
-    return isinstance(layer, _TRANSPOSED)
+    return isinstance(layer, TRANSPOSED)
 
 
 def _einsum_output_axes(equation):
@@ -50,11 +44,11 @@ def _einsum_output_axes(equation):
 
 def _output_axes(layer):
     """Returns `{attribute: output axes}` of the kernels it may have itself."""
-    if isinstance(layer, _DEPTHWISE):
+    if isinstance(layer, DEPTHWISE):
         return {"kernel": (-2, -1)}
-    if isinstance(layer, _SEPARABLE):
+    if isinstance(layer, SEPARABLE):
         return {"depthwise_kernel": (-2, -1), "pointwise_kernel": (-1,)}
-    if isinstance(layer, _TRANSPOSED):
+    if isinstance(layer, TRANSPOSED):
         return {"kernel": (-2,)}
     if isinstance(layer, layers.EinsumDense):
         return {"kernel": _einsum_output_axes(layer.equation)}
