@@ -101,10 +101,11 @@ class _Pairs(keras.Model):
     def _ends(self):
         """Returns the inputs at both ends of all pairs."""
         first, second = [], []
+        scales = ops.convert_to_tensor(_SCALES)
         for start, step in zip(self.starts, self.steps):
             if step is not None:
-                start = start * _rows(_SCALES, step)
-                step = step * _rows(_SCALES * self._lengths(), step)
+                start = start * _rows(scales, step)
+                step = step * _rows(scales * self._lengths(), step)
             first.append(start)
             second.append(start if step is None else start + step)
         return first, second
