@@ -136,7 +136,10 @@ def inference(model, *inputs):
 
 def _outputs(model, inputs):
     """Returns all outputs in inference, `(examples, entries)`, float32."""
-    outputs = inference(model, *inputs)
+    # PyTorch would leave gradients with the model's own weights.
+    fixed = [(v, ops.stop_gradient(v.value)) for v in model.variables]
+    with keras.StatelessScope(fixed):
+        outputs = inference(model, *inputs)
     rows = [
         ops.reshape(ops.cast(output, "float32"), (2 * _PAIRS, -1))
         for output in keras.tree.flatten(outputs)

@@ -56,6 +56,7 @@ def test_residual_sum_is_one_plus_the_branch():
     kernel = ops.convert_to_numpy(branch.kernel).astype("float64")
     bounds = between(model, np.linalg.norm(np.eye(6) + kernel, 2))
     assert bounds.upper == pytest.approx(1 + np.linalg.norm(kernel, 2))
+    assert getattr(branch.kernel.value, "grad", None) is None  # PyTorch's.
     # Where the branch is a multiple of its inputs both meet.
     branch.kernel.assign(0.7 * np.eye(6))
     bounds = between(model, 1.7)
