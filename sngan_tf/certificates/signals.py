@@ -25,6 +25,14 @@ class Signal:
     size: float | None = None
 
     @property
+    def shape(self):
+        return self.spec.shape
+
+    @property
+    def dtype(self):
+        return self.spec.dtype
+
+    @property
     def is_constant(self):
         return not np.any(self.slopes)
 
