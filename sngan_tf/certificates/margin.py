@@ -74,8 +74,8 @@ def _checked(x):
         is_number = False
     if not is_number or not x.ndim or not len(x):
         raise ValueError(
-            "`x` must be one or more inputs (batch, ...), of numbers. Received: "
-            f"x={getattr(x, 'shape', x)}"
+            "`x` must be one or more inputs (batch, ...), of numbers. "
+            f"Received: x={getattr(x, 'shape', x)}"
         )
     return x
 
