@@ -33,7 +33,8 @@ def margin_radius(model, x):
         `(batch,)`, float64; 0 where two classes tie.
 
     Raises:
-        ValueError: As `lipschitz_bounds`, and if the outputs are no logits.
+        ValueError: As `lipschitz_bounds`, if the outputs are no logits, and if
+            inputs are none or no floats of the model's.
     """
     x = _checked(x)
     slopes = lipschitz.Slopes(model, tuple(x.shape[1:]))
@@ -49,11 +50,8 @@ def margin_radius(model, x):
             f"Received: {model.name} with inputs of {dtype}"
         )
     logits = np.concatenate(
-        [
-            ops.convert_to_numpy(ascent.inference(model, x[i : i + _BATCH]))
-            for i in range(0, len(x), _BATCH)
-        ]
-    ).astype("float64")
+        [_logits(model, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
+    )
     allowance = 2 * rounding.of(model) * np.max(np.abs(logits), axis=1)
     if logits.shape[1] == 1:
         return _radius(np.abs(logits) - allowance[:, None], slopes.upper)
@@ -78,6 +76,11 @@ def _checked(x):
             f"Received: x={getattr(x, 'shape', x)}"
         )
     return x
+
+
+def _logits(model, x):
+    (outputs,) = keras.tree.flatten(ascent.inference(model, x))
+    return ops.convert_to_numpy(outputs).astype("float64")
 
 
 def _radius(margins, constants):

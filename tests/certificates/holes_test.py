@@ -209,13 +209,21 @@ def test_fixed_batch_counts_as_any():
     assert upper(model) == pytest.approx(np.linalg.norm(kernel, 2))
 
 
-@pytest.mark.parametrize("policy", ["float16", "bfloat16", "float64"])
-def test_attained_slope_allows_for_the_rounding_of_a_policy(policy):
+@pytest.fixture(params=["mixed_float16", "bfloat16", "float64"])
+def policy(request):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.usefixtures("policy")
+def test_attained_slope_allows_for_the_rounding_of_a_policy():
     model = keras.Sequential(
         [
-            keras.Input((6,), dtype=policy),
-            layers.Rescaling(1.0, offset=10.0, dtype=policy),
-            layers.Dense(4, dtype=policy),
+            keras.Input((6,)),
+            layers.Rescaling(1.0, offset=10.0),
+            layers.Dense(4),
         ]
     )
     bounds = lipschitz.lipschitz_bounds(model, ascent_steps=20)

@@ -134,6 +134,16 @@ def test_model_without_layers_has_radii(layer):
     np.testing.assert_allclose(radii, 2 / 2**0.5, rtol=1e-4)
 
 
+def test_outputs_may_be_a_dictionary():
+    inputs = keras.Input((4,))
+    logits = layers.Dense(3)(inputs)
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(
+        margin_radius(keras.Model(inputs, {"logits": logits}), x),
+        margin_radius(keras.Model(inputs, logits), x),
+    )
+
+
 def test_integer_inputs_have_no_radius():
     model = keras.Sequential(
         [
