@@ -3,6 +3,7 @@
 import math
 
 import keras
+import numpy as np
 
 # sup |f'|, rounded up where it is no simple number; of softmax that of the map
 # of vectors. Keras's sparsemax is left out, as it jumps where entries tie.
@@ -60,7 +61,7 @@ def name_of(function):
 
 def leaky(slope):
     """Returns that of a function with slopes 1 and another, elementwise."""
-    return max(1.0, abs(float(slope)))
+    return float(np.maximum(1.0, np.abs(slope)))  # A nan stays.
 
 
 def simple_recurrence(inputs, states, steps, every):

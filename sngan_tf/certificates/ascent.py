@@ -6,6 +6,7 @@ from keras import layers
 from keras import ops
 
 from sngan_tf.certificates import rounding
+from sngan_tf.certificates import walk
 from sngan_tf.layers import ConditionalBatchNormalization
 from sngan_tf.layers import kernels
 
@@ -21,7 +22,7 @@ def largest_slope(model, specs, steps, seed):
 
     From random points, small and large, of pairs that are free to move, and of
     pairs that stay near, whose slope is that of the Jacobian in one direction.
-    What float32 may have rounded is taken off.
+    What the model may have rounded is taken off.
 
     Args:
         model: A model or layer that `lipschitz.Slopes` walks.
@@ -45,7 +46,8 @@ class _Pairs(keras.Model):
     """
 
     def __init__(self, model, specs, seed):
-        super().__init__(name="pairs")
+        super().__init__(name="pairs", dtype="float32")
+        self._rounding = rounding.of(model)
         # In a closure, where Keras finds no weights to train.
         self._outputs_of = lambda inputs: _outputs(model, inputs)
         rng = np.random.default_rng(seed)
@@ -95,7 +97,7 @@ class _Pairs(keras.Model):
         )
         changes = np.linalg.norm(outputs[1] - outputs[0], axis=1)
         sizes = sum(np.linalg.norm(output, axis=1) for output in outputs)
-        attained = (changes - rounding.FLOAT32 * sizes) / distances
+        attained = (changes - self._rounding * sizes) / distances
         return float(max(0.0, np.max(attained)))
 
     def _ends(self):
@@ -131,7 +133,11 @@ def inference(model, *inputs):
     """Returns the outputs of a model or a layer in inference, in any scope."""
     # In `fit` all would be called as in training.
     arguments = {"training": False} if model._call_has_training_arg else {}
-    return model(inputs if len(inputs) > 1 else inputs[0], **arguments)
+    function = walk.graph(model)
+    if function is None:
+        return model(*inputs, **arguments)
+    inputs = keras.tree.pack_sequence_as(function._inputs_struct, inputs)
+    return model(inputs, **arguments)
 
 
 def _outputs(model, inputs):

@@ -46,10 +46,10 @@ def spectral_complexity(model, references=None, input_shape=None):
     Reference: Bartlett, Foster & Telgarsky, "Spectrally-normalized margin
     bounds for neural networks", 2017, Eq. 1.2.
     """
-    named = spectra.named_kernels(model)
-    references = _checked(references or {}, named)
     slopes = lipschitz.Slopes(model, input_shape)
     _check_chain(model, slopes)
+    named = spectra.named_kernels(model)
+    references = _checked(references or {}, named)
     shapes = walk.input_shapes(model, input_shape)
     values = kernel_norms.in_effect(model)
     ratios = []
@@ -108,7 +108,13 @@ def _check_chain(model, slopes):
             )
     used = [id(signals[0]) for _, signals, _ in slopes.calls]
     ends = len(slopes.inputs), len(slopes.outputs)
-    if len({*used}) < len(used) or ends != (1, 1):
+    is_whole = slopes.calls and slopes.calls[-1][-1] is slopes.outputs[0]
+    if (
+        walk.graph(model) is None
+        or len({*used}) < len(used)
+        or ends != (1, 1)
+        or not is_whole
+    ):
         raise ValueError(
             "`model` must be a chain of layers from one input to one output. "
             f"Received: {model.name}"
@@ -118,15 +124,23 @@ def _check_chain(model, slopes):
 def _checked(references, named):
     """Returns `{name: array}` of references that fit the kernels."""
     shapes = {kernel.name: tuple(kernel.variable.shape) for kernel in named}
-    arrays = {
-        name: np.asarray(ops.convert_to_numpy(kernel), np.float64)
-        for name, kernel in references.items()
-    }
-    for name, array in arrays.items():
+    if not isinstance(references, dict):
+        raise ValueError(
+            "`references` must be {name: kernel}. "
+            f"Received: references={references!r}"
+        )
+    arrays = {}
+    for name, kernel in references.items():
+        array = np.asarray(ops.convert_to_numpy(kernel))
         if shapes.get(name) != array.shape:
             raise ValueError(
                 f"`references` must be among {shapes}, names and shapes of "
                 f"kernels. Received: {name} of shape {array.shape}"
+            )
+        arrays[name] = array.astype(np.float64)
+        if not np.all(np.isfinite(arrays[name])):
+            raise ValueError(
+                f"`references` must be finite. Received: {name} with inf or nan"
             )
     return arrays
 

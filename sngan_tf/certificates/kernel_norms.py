@@ -45,7 +45,8 @@ def operator_norms(model, input_shape=None):
     of the model, the largest counts; without graph at that of its build. Where
     that is open, the bounds hold for all sizes: lower is attained at some. Maps
     of at most 4,096 inputs or outputs are exact, to 1e-8; larger ones lie
-    between both. The kernel of a custom layer has (0, inf, "unknown").
+    between both. The kernel of a custom or quantized layer has
+    (0, inf, "unknown").
 
     Args:
         model: A built Keras model or layer.
@@ -56,9 +57,13 @@ def operator_norms(model, input_shape=None):
         Names as of `spectral_norms`.
 
     Raises:
-        ValueError: On a kernel that is not finite, and an `input_shape` that
-            is not the model's.
+        ValueError: On a model that is not built, a kernel that is not finite,
+            and an `input_shape` that is not the model's.
     """
+    if not isinstance(model, keras.Layer) or not model.built:
+        raise ValueError(
+            f"`model` must be a built Keras model or layer. Received: {model!r}"
+        )
     shapes = _input_shapes(model, input_shape)
     values = in_effect(model)
     norms = {}
@@ -115,6 +120,17 @@ def in_effect(model):
 
 
 def _norm(layer, variable, value, input_shape):
+    if layer.quantization_mode:
+        return OperatorNorm(0.0, math.inf, "unknown")
+    # By a power of 2, so that squares neither overflow nor vanish.
+    _, exponent = np.frexp(np.max(np.abs(value)))
+    value = np.ldexp(value, -exponent)
+    norm = _norm_near_one(layer, variable, value, input_shape)
+    lower, upper = np.ldexp(norm[:2], exponent)
+    return norm._replace(lower=float(lower), upper=float(upper))
+
+
+def _norm_near_one(layer, variable, value, input_shape):
     if _is_convolutional_cell(layer):
         strides = layer.strides
         if variable is layer.recurrent_kernel:

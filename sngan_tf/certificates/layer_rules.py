@@ -82,22 +82,19 @@ def _unchanged(layer, input_shape):
     *kernels.TRANSPOSED,
 )
 def _with_kernel(layer, input_shape):
-    return _then_activation(
-        layer, _kernel_bound(layer, layer.kernel, input_shape)
-    )
+    bound = _kernel_bound(layer, layer.kernel, input_shape)
+    return _then_activation(layer, bound, input_shape)
 
 
 @rules.rule_of(*kernels.SEPARABLE)
 def _separable(layer, input_shape):
     depthwise = _kernel_bound(layer, layer.depthwise_kernel, input_shape)
     pointwise = _kernel_bound(layer, layer.pointwise_kernel, input_shape)
-    return _then_activation(
-        layer,
-        rules.Bound(
-            depthwise.value * pointwise.value,
-            f"{depthwise.how} x {pointwise.how}",
-        ),
+    bound = rules.Bound(
+        depthwise.value * pointwise.value,
+        f"{depthwise.how} x {pointwise.how}",
     )
+    return _then_activation(layer, bound, input_shape)
 
 
 @rules.rule_of(layers.SimpleRNN)
@@ -105,7 +102,8 @@ def _simple_recurrence(layer, input_shape):
     if layer.return_state or layer.stateful:
         raise rules.refusal(layer, "it hands states on")
     cell = layer.cell
-    function = _activation_bound(layer, cell.activation)
+    states = (None, cell.units)
+    function = _activation_bound(layer, cell.activation, states)
     norms = [
         function.value * _kernel_bound(cell, kernel, None).value
         for kernel in (cell.kernel, cell.recurrent_kernel)
@@ -158,6 +156,10 @@ def _softmax(layer, input_shape):
 
 @rules.rule_of(layers.Rescaling)
 def _rescaling(layer, input_shape):
+    for numbers in (layer.scale, layer.offset):
+        shape = np.broadcast_shapes(np.shape(numbers), (1, *input_shape[1:]))
+        if shape != (1, *input_shape[1:]):
+            raise rules.refusal(layer, "its numbers give it another shape")
     scale = np.max(np.abs(np.asarray(layer.scale, np.float64)))
     return rules.Bound(float(scale), "largest factor")
 
@@ -179,6 +181,10 @@ def _batch_normalization(layer, input_shape):
 def _statistics_of_the_example(layer, input_shape):
     # The slope is largest, 1 / sqrt(eps), where all entries are alike, or
     # zero: a large bound, but one.
+    if getattr(layer, "rms_scaling", False):
+        raise rules.refusal(
+            layer, "`rms_scaling` divides what it has not centred"
+        )
     gamma = getattr(layer, "gamma", None)
     gamma = getattr(layer, "scale", None) if gamma is None else gamma
     largest = 1.0
@@ -237,9 +243,14 @@ def _repeat(layer, input_shape):
 rules.never("dot-product attention has no Lipschitz constant", *_ATTENTION)
 
 
-def _kernel_bound(layer, kernel, input_shape):
+def check_plain(layer):
+    """Raises the ValueError of a layer whose weights are not all it has."""
     if layer.quantization_mode or getattr(layer, "lora_rank", None):
         raise rules.refusal(layer, "it is quantized or has LoRA")
+
+
+def _kernel_bound(layer, kernel, input_shape):
+    check_plain(layer)
     value = np.asarray(
         ops.convert_to_numpy(ops.cast(kernel, layer.compute_dtype)), np.float64
     )
@@ -247,8 +258,9 @@ def _kernel_bound(layer, kernel, input_shape):
     return rules.Bound(value, how)
 
 
-def _then_activation(layer, bound):
-    function = _activation_bound(layer, layer.activation)
+def _then_activation(layer, bound, input_shape):
+    outputs = tuple(layer.compute_output_shape(input_shape))
+    function = _activation_bound(layer, layer.activation, outputs)
     if function.value == 1.0:
         return bound._replace(rigorous=function.rigorous)
     return rules.Bound(
@@ -258,11 +270,15 @@ def _then_activation(layer, bound):
     )
 
 
-def _activation_bound(layer, function, input_shape=None):
+def _activation_bound(layer, function, input_shape):
     if taught := rules.taught(function):
         constant, rigorous = taught
         return rules.Bound(float(constant), "registered", rigorous)
     if isinstance(function, keras.Layer):
+        if not function.built:
+            raise rules.refusal(layer, f"its {function.name} is not built")
+        if tuple(function.compute_output_shape(input_shape)) != input_shape:
+            raise rules.refusal(layer, f"its {function.name} changes shapes")
         return rules.bound(function, input_shape)
     name = activations.name_of(function)
     constant = activations.constant(name)
@@ -275,7 +291,7 @@ def _activation_bound(layer, function, input_shape=None):
 
 
 def _slope(slope):
-    return rules.Bound(max(1.0, abs(float(slope))), "largest slope")
+    return rules.Bound(activations.leaky(slope), "largest slope")
 
 
 def _values(variable):

@@ -1,6 +1,7 @@
 """The Lipschitz constant of a whole model, from above and from below."""
 
 import dataclasses
+import numbers
 
 import keras
 import numpy as np
@@ -64,7 +65,8 @@ def lipschitz_bounds(model, input_shape=None, ascent_steps=300, seed=0):
     squares. Kernels are bounded as the maps that they are, see
     `operator_norms`. It holds for all inputs, in exact arithmetic, and is
     mostly far above `lower`, which gradient ascent finds, on pairs of points
-    and on the slope at a point; the constant itself lies between.
+    and on the slope at a point; the constant itself lies between. A `lower`
+    that exceeds a proved `upper`, as rounding may make it, is set to that.
 
     Integer inputs, as labels, are held fixed: the bound is of each of them.
     Several inputs, or outputs, count as one long vector.
@@ -85,11 +87,19 @@ def lipschitz_bounds(model, input_shape=None, ascent_steps=300, seed=0):
     >>> bounds = lipschitz_bounds(discriminator)
     >>> bounds.lower, bounds.upper, bounds.layers[0]
     """
+    if not isinstance(ascent_steps, numbers.Integral) or ascent_steps < 0:
+        raise ValueError(
+            "`ascent_steps` must be a whole number of 0 or more. "
+            f"Received: ascent_steps={ascent_steps}"
+        )
     slopes = Slopes(model, input_shape)
     lower = 0.0
-    if ascent_steps:
+    if ascent_steps and slopes.upper:
         lower = ascent.largest_slope(model, slopes.inputs, ascent_steps, seed)
-    return LipschitzBounds(slopes.upper, lower, tuple(slopes.layers))
+    bounds = LipschitzBounds(slopes.upper, lower, tuple(slopes.layers))
+    if bounds.rigorous and lower > slopes.upper:  # What the model rounded.
+        return dataclasses.replace(bounds, lower=slopes.upper)
+    return bounds
 
 
 class Slopes:
@@ -104,17 +114,18 @@ class Slopes:
         outputs: A `signals.Signal` of each output.
         upper: Bound of all outputs together.
         layers: A list of `LayerBound`.
-        calls: Of each of these `(operation, signals, bound)`, without wrappers.
+        calls: Of each of these `(operation, signals, signal)`, without
+            wrappers, those that change and go in, and what comes out.
 
     Raises:
         ValueError: As `lipschitz_bounds`.
     """
 
     def __init__(self, model, input_shape=None):
-        if isinstance(model, keras.Model) and walk.graph(model) is None:
+        if not _is_known(model):
             raise ValueError(
                 "`model` must be a built Functional or Sequential model, or a "
-                f"layer of one input. Received: {rules.described(model)}"
+                f"built layer of one input. Received: {model!r}"
             )
         self.layers = []
         self.calls = []
@@ -131,15 +142,15 @@ class Slopes:
         specs = keras.tree.flatten(_output_specs(operation, args, kwargs))
         layer = walk.plain(operation)
         moving = [signal for signal in signals if not signal.is_constant]
+        if kwargs.get("training"):
+            raise rules.refusal(layer, "it is called as in training")
         if not moving:
             size = _constant_size(layer, signals)
             found = [
                 signals_lib.constant(spec, signals[0], size) for spec in specs
             ]
             return found if len(found) > 1 else found[0]
-        if kwargs.get("training"):
-            raise rules.refusal(layer, "it is called as in training")
-        _check_outputs(layer, specs)
+        _check_outputs(layer, moving, specs)
         arguments = [x for x in flat if not isinstance(x, (bool, str))]
         merge = None if rules.is_taught(layer) else merges.of(layer)
         if merge:
@@ -154,20 +165,37 @@ class Slopes:
         # By the name that kernels go by.
         name = walk.wrapped(operation).name
         self.layers.append(LayerBound(name, *bound))
-        self.calls.append((layer, moving, bound))
+        self.calls.append((layer, moving, signal))
         return signal
 
 
-def _check_outputs(layer, specs):
+def _is_known(model):
+    if walk.graph(model) is not None:
+        return True
+    is_layer = isinstance(model, keras.Layer)
+    is_single = is_layer and not isinstance(model, keras.Model)
+    return is_single and len(walk.build_shapes(model)) == 1
+
+
+def _check_outputs(layer, moving, specs):
     if len(specs) > 1:
         raise rules.refusal(layer, "no rule is known of several outputs")
     (spec,) = specs
-    if not spec.shape or spec.shape[0] is not None:
+    if not spec.shape or spec.shape[0] is not None or _mixes(layer, moving[0]):
         raise rules.refusal(layer, "it mixes the examples of a batch")
     if None in spec.shape[1:]:
         raise rules.refusal(layer, f"the size of {spec.shape} stays open")
     if not keras.backend.is_float_dtype(spec.dtype):
         raise rules.refusal(layer, f"its outputs are {spec.dtype}")
+
+
+def _mixes(layer, signal):
+    """Returns whether a layer works along the batch axis, and leaves it."""
+    rank = len(signal.shape)
+    if type(layer).__name__ in ("Concatenate", "Flip", "Softmax"):
+        axes = [*range(rank)] if layer.axis is None else layer.axis
+        return 0 in np.atleast_1d(np.mod(axes, rank))
+    return False
 
 
 def _output_specs(operation, args, kwargs):
@@ -176,7 +204,7 @@ def _output_specs(operation, args, kwargs):
         lambda x: x.spec if isinstance(x, signals_lib.Signal) else x,
         (args, kwargs),
     )
-    outputs = operation.compute_output_spec(*args, **kwargs)
+    outputs = walk.output_spec(operation, args, kwargs)
     if isinstance(walk.wrapped(operation), layers.EinsumDense):
         equation = walk.wrapped(operation).equation
         return _closed(equation, args[0].shape, outputs)
@@ -199,7 +227,9 @@ def _closed(equation, input_shape, output):
 def _constant_size(layer, signals):
     """Returns a bound on the 2-norm of what a layer makes of constants."""
     (signal, *others) = signals
-    if isinstance(layer, layers.Embedding):
+    # Where there is a mask, products take 1 for what is masked.
+    if type(layer) is layers.Embedding and not layer.mask_zero:
+        layer_rules.check_plain(layer)
         rows = np.asarray(ops.convert_to_numpy(layer.embeddings), np.float64)
         longest = float(np.max(np.linalg.norm(rows, axis=1)))
         return longest * signal.entries**0.5

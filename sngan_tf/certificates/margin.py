@@ -33,22 +33,26 @@ def margin_radius(model, x):
         `(batch,)`, float64; 0 where two classes tie.
 
     Raises:
-        ValueError: As `lipschitz_bounds`, and if the outputs are no logits.
+        ValueError: As `lipschitz_bounds`, if the outputs are no logits, and if
+            inputs are none or no floats of the model's.
     """
-    x = np.asarray(x)
+    x = _checked(x)
     slopes = lipschitz.Slopes(model, tuple(x.shape[1:]))
-    if len(slopes.outputs) > 1 or len(slopes.outputs[0].spec.shape) != 2:
+    if len(slopes.outputs) > 1 or len(slopes.outputs[0].shape) != 2:
         raise ValueError(
             "`model` must have logits (batch, classes) as its only output. "
-            f"Received: outputs {[s.spec.shape for s in slopes.outputs]}"
+            f"Received: outputs {[s.shape for s in slopes.outputs]}"
+        )
+    (dtype,) = {spec.dtype for spec in slopes.inputs}
+    if not keras.backend.is_float_dtype(dtype):
+        raise ValueError(
+            "`model` must have inputs of floats, as integers are held fixed. "
+            f"Received: {model.name} with inputs of {dtype}"
         )
     logits = np.concatenate(
-        [
-            ops.convert_to_numpy(ascent.inference(model, x[i : i + _BATCH]))
-            for i in range(0, len(x), _BATCH)
-        ]
-    ).astype("float64")
-    allowance = 2 * rounding.FLOAT32 * np.max(np.abs(logits), axis=1)
+        [_logits(model, x[i : i + _BATCH]) for i in range(0, len(x), _BATCH)]
+    )
+    allowance = 2 * rounding.of(model) * np.max(np.abs(logits), axis=1)
     if logits.shape[1] == 1:
         return _radius(np.abs(logits) - allowance[:, None], slopes.upper)
     predicted = np.argmax(logits, axis=1)
@@ -57,6 +61,26 @@ def margin_radius(model, x):
     others = np.arange(logits.shape[1]) != predicted[:, None]
     margins = np.where(others, margins - allowance[:, None], math.inf)
     return _radius(margins, constants)
+
+
+def _checked(x):
+    """Returns inputs as an array, `(batch, ...)`."""
+    try:
+        x = np.asarray(x)
+        is_number = x.dtype.kind in "biuf" or x.dtype.name == "bfloat16"
+    except ValueError:  # Rows of several lengths.
+        is_number = False
+    if not is_number or not x.ndim or not len(x):
+        raise ValueError(
+            "`x` must be one or more inputs (batch, ...), of numbers. "
+            f"Received: x={getattr(x, 'shape', x)}"
+        )
+    return x
+
+
+def _logits(model, x):
+    (outputs,) = keras.tree.flatten(ascent.inference(model, x))
+    return ops.convert_to_numpy(outputs).astype("float64")
 
 
 def _radius(margins, constants):
@@ -68,19 +92,17 @@ def _radius(margins, constants):
 def _of_differences(slopes, classes):
     """Returns a bound of f_i - f_j for each pair of logits."""
     bounds = np.full((classes, classes), math.sqrt(2) * slopes.upper)
-    last = [
-        (layer, moving)
-        for layer, moving, _ in slopes.calls
-        if not _is_identity(layer)
-    ][-1]
-    layer, (signal, *_) = last
+    calls = {id(signal): call for *call, signal in slopes.calls}
+    layer, moving = calls.get(id(slopes.outputs[0]), (None, None))
+    while _is_identity(layer):
+        layer, moving = calls.get(id(moving[0]), (None, None))
     if type(layer) is layers.Dense and _is_linear(layer):
         rows = np.asarray(
             ops.convert_to_numpy(ops.cast(layer.kernel, layer.compute_dtype)),
             np.float64,
         ).T
         distances = np.linalg.norm(rows[:, None] - rows, axis=-1)
-        found = distances * signal.joint * rounding.FLOAT64
+        found = distances * moving[0].joint * rounding.FLOAT64
         bounds = np.minimum(bounds, found)
     return bounds
 

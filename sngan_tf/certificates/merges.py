@@ -8,6 +8,7 @@ its inputs together.
 
 import math
 
+import keras
 import numpy as np
 from keras import layers
 from keras import ops
@@ -31,9 +32,10 @@ def of(operation):
 
 
 def _sum(operation, arguments, signals, moving, spec):
-    moving = [signals_lib.broadcast(signal, spec) for signal in moving]
-    value = math.sqrt(len(moving))
-    return signals_lib.added(moving, spec), rules.Bound(value, "sum")
+    spread = _spread(operation, moving, spec)
+    copies = sum(_copies(signal, spec) for signal in moving)
+    bound = rules.Bound(math.sqrt(copies), "sum")
+    return signals_lib.added(spread, spec), bound
 
 
 def _mean(operation, arguments, signals, moving, spec):
@@ -47,9 +49,10 @@ def _side_by_side(operation, arguments, signals, moving, spec):
 
 
 def _selection(operation, arguments, signals, moving, spec):
-    moving = [signals_lib.broadcast(signal, spec) for signal in moving]
-    bound = rules.Bound(1.0, "one of each entries")
-    return signals_lib.stacked(moving, spec), bound
+    spread = _spread(operation, moving, spec)
+    copies = max(_copies(signal, spec) for signal in moving)
+    bound = rules.Bound(math.sqrt(copies), "one of each entries")
+    return signals_lib.stacked(spread, spec), bound
 
 
 def _product(operation, arguments, signals, moving, spec):
@@ -65,21 +68,19 @@ def _product(operation, arguments, signals, moving, spec):
             if signal.size is None:
                 raise rules.refusal(operation, "a factor's size is not known")
             factor *= signal.size
-    moving = [signals_lib.broadcast(moving[0], spec)]
-    return _scaled(moving, factor, spec, "largest factor")
+    return _spread_and_scaled(operation, moving, factor, spec, "largest factor")
 
 
 def _quotient(operation, arguments, signals, moving, spec):
-    if len(signals) > 1 or arguments[0] is not moving[0]:
+    divisors = _numbers(arguments)
+    if len(divisors) != 1 or arguments[0] is not moving[0]:
         raise rules.refusal(operation, "only a constant number may divide")
-    (divisor,) = _numbers(arguments)
-    factor = _largest(operation, divisor, inverse=True)
-    moving = [signals_lib.broadcast(moving[0], spec)]
-    return _scaled(moving, factor, spec, "divisor")
+    factor = _largest(operation, divisors[0], inverse=True)
+    return _spread_and_scaled(operation, moving, factor, spec, "divisor")
 
 
 def _of_classes(layer, arguments, signals, moving, spec):
-    if len(moving) > 1:
+    if len(moving) > 1 or moving[0] is not signals[0]:
         raise rules.refusal(layer, "its labels are not held fixed")
     normalization = layer.normalization
     variance = _array(normalization.moving_variance)
@@ -98,6 +99,14 @@ def _unchanged(operation, arguments, signals, moving, spec):
 def _padding(operation, arguments, signals, moving, spec):
     if getattr(operation, "mode", "constant") != "constant":
         raise rules.refusal(operation, "it repeats entries")
+    if any(operation.pad_width[0]):
+        raise rules.refusal(operation, "it pads the batch")
+    return _unchanged(operation, arguments, signals, moving, spec)
+
+
+def _reshaped(operation, arguments, signals, moving, spec):
+    if math.prod(spec.shape[1:]) != moving[0].entries:
+        raise rules.refusal(operation, "it mixes the examples of a batch")
     return _unchanged(operation, arguments, signals, moving, spec)
 
 
@@ -123,6 +132,8 @@ def _function(operation, arguments, signals, moving, spec):
     value = activations.constant(name)
     if name == "gelu" and operation.approximate:
         value = activations.APPROXIMATE_GELU
+    if getattr(operation, _POSITIVE.get(name, ""), 0) < 0:
+        raise rules.refusal(operation, f"its `{_POSITIVE[name]}` is negative")
     for attribute in ("negative_slope", "alpha"):
         if name in ("leaky_relu", "elu") and hasattr(operation, attribute):
             value = activations.leaky(getattr(operation, attribute))
@@ -140,6 +151,8 @@ _LAYERS = {
     layers.Multiply: _product,
     layers.Subtract: _sum,
 }
+# Arguments below 0 of which the constants of `activations` do not hold.
+_POSITIVE = {"celu": "alpha", "soft_shrink": "threshold", "squareplus": "b"}
 _OPERATIONS = {
     "Add": _sum,
     "Concatenate": _side_by_side,
@@ -152,6 +165,7 @@ _OPERATIONS = {
     "Minimum": _selection,
     "Multiply": _product,
     "Pad": _padding,
+    "Reshape": _reshaped,
     "Stack": _side_by_side,
     "Subtract": _sum,
     "Sum": _sum_over_axes,
@@ -166,7 +180,6 @@ _OPERATIONS = {
             "Identity",
             "Moveaxis",
             "Negative",
-            "Reshape",
             "Squeeze",
             "StopGradient",
             "Swapaxes",
@@ -184,6 +197,25 @@ def _numbers(arguments):
         for x in arguments
         if x is not None and not isinstance(x, signals_lib.Signal)
     ]
+
+
+def _copies(signal, spec):
+    return max(math.prod(spec.shape[1:]) / signal.entries, 1.0)
+
+
+def _spread(operation, moving, spec):
+    """Returns signals broadcast to a shape."""
+    ranks = {len(signal.shape) for signal in moving}
+    is_layer = isinstance(operation, keras.Layer)
+    if not is_layer and ranks != {len(spec.shape)}:
+        raise rules.refusal(operation, "it mixes the examples of a batch")
+    return [signals_lib.broadcast(signal, spec) for signal in moving]
+
+
+def _spread_and_scaled(operation, moving, factor, spec, how):
+    (spread,) = _spread(operation, moving, spec)
+    bound = rules.Bound(factor * math.sqrt(_copies(moving[0], spec)), how)
+    return signals_lib.scaled(spread, factor, spec), bound
 
 
 def _scaled(moving, factor, spec, how):

@@ -62,7 +62,7 @@ def register_lipschitz(kind, rule, rigorous=False):
             else "a number of 0 or more"
         )
         raise ValueError(
-            f"`rule` must be {needed} for {kind.__name__}. "
+            f"`rule` must be {needed} for {_name(kind)}. "
             f"Received: rule={rule!r}"
         )
     _TAUGHT[kind] = rule, bool(rigorous)
@@ -134,13 +134,13 @@ def taught(function):
 
 def refusal(layer, why, function=None):
     """Returns the error of a layer, or of its activation, without a bound."""
+    message = f"There is no Lipschitz bound of {described(layer)}: {why}"
     teach = f"{type(layer).__name__}, rule"
     if function:
-        teach = f"{getattr(function, '__name__', function)}, constant"
-    return ValueError(
-        f"There is no Lipschitz bound of {described(layer)}: {why}; "
-        f"`register_lipschitz({teach})` teaches one"
-    )
+        teach = f"{_name(function)}, constant"
+    if isinstance(layer, keras.Layer):
+        message += f"; `register_lipschitz({teach})` teaches one"
+    return ValueError(message)
 
 
 def described(layer):
@@ -148,8 +148,10 @@ def described(layer):
     return f"{type(layer).__name__} '{layer.name}'"
 
 
+def _name(kind):
+    return getattr(kind, "__name__", kind)
+
+
 def _is_bound(value):
-    is_number = np.ndim(value) == 0 and np.issubdtype(
-        np.asarray(value).dtype, np.number
-    )
+    is_number = np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf"
     return is_number and 0 <= float(value) < math.inf

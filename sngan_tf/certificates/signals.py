@@ -25,6 +25,14 @@ class Signal:
     size: float | None = None
 
     @property
+    def shape(self):
+        return self.spec.shape
+
+    @property
+    def dtype(self):
+        return self.spec.dtype
+
+    @property
     def is_constant(self):
         return not np.any(self.slopes)
 
@@ -68,7 +76,7 @@ def stacked(signals, spec):
     joint = _norm([signal.joint for signal in signals])
     return Signal(
         spec,
-        np.sqrt(np.sum(np.square(slopes), axis=0)),
+        np.hypot.reduce(slopes, axis=0),
         # Branches of separate inputs are no larger together than alone.
         min(joint, float(np.linalg.norm(slopes, 2))),
     )
@@ -86,4 +94,4 @@ def broadcast(signal, spec):
 
 
 def _norm(values):
-    return float(np.sqrt(np.sum(np.square(values))))
+    return float(np.hypot.reduce(values))  # No square leaves float64.

@@ -1,5 +1,7 @@
 """Follows values of any kind through the graph of a model, call by call."""
 
+import numbers
+
 import keras
 from keras.layers import SpectralNormalization
 
@@ -15,7 +17,9 @@ def run(model, inputs, call):
         inputs: A list of values, one for each input of the model.
         call: `(operation, *args, **kwargs) -> output or outputs`, in the place
             of the call of each layer and each operation of `keras.ops`; values
-            stand where tensors would. Models inside are gone through.
+            stand where tensors would, and have their `shape` and `dtype`.
+            Models inside are gone through, but for those that would first
+            round their inputs to integers or give them another rank.
 
     Returns:
         A list of values, one for each output.
@@ -28,8 +32,10 @@ def run(model, inputs, call):
         inner = graph(operation)
         if inner is None or kwargs.get("training"):
             return call(operation, *args, **kwargs)
-        values = keras.tree.flatten((args, kwargs))
-        outputs = run(inner, values[: len(inner.inputs)], call)
+        values = keras.tree.flatten((args, kwargs))[: len(inner.inputs)]
+        if not all(map(_enters_as_it_is, values, inner.inputs)):
+            return call(operation, *args, **kwargs)
+        outputs = run(inner, values, call)
         return outputs if len(outputs) > 1 else outputs[0]
 
     return keras.tree.flatten(
@@ -67,13 +73,12 @@ def input_specs(model, input_shape=None):
     if function is not None:
         specs = [(tensor.shape, tensor.dtype) for tensor in function.inputs]
     else:
-        specs = [(shape, "float32") for shape in _build_shapes(model)]
-    shapes = [shape for shape, _ in specs]
+        specs = [(shape, "float32") for shape in build_shapes(model)]
+    shapes = [tuple(shape[1:]) for shape, _ in specs]
     if input_shape is not None:
-        given = input_shape if isinstance(input_shape, list) else [input_shape]
-        shapes = [(None, *shape) for shape in given]
-    if len(shapes) != len(specs) or any(
-        not _fits(shape, spec) for shape, (spec, _) in zip(shapes, specs)
+        shapes = input_shape if isinstance(input_shape, list) else [input_shape]
+    if len(shapes) != len(specs) or not all(
+        _fits(shape, spec[1:]) for shape, (spec, _) in zip(shapes, specs)
     ):
         raise ValueError(
             "`input_shape` must give each input of the model one fixed size, "
@@ -82,7 +87,7 @@ def input_specs(model, input_shape=None):
             f"{[tuple(spec) for spec, _ in specs]}"
         )
     return [
-        keras.KerasTensor(shape, dtype)
+        keras.KerasTensor((None, *shape), dtype)
         for shape, (_, dtype) in zip(shapes, specs)
     ]
 
@@ -107,26 +112,52 @@ def input_shapes(model, input_shape=None):
         first = keras.tree.flatten((args, kwargs))[0]
         for identity in {id(operation), id(wrapped(operation))}:
             found.setdefault(identity, []).append(tuple(first.shape))
-        return operation.compute_output_spec(*args, **kwargs)
+        return output_spec(operation, args, kwargs)
 
     run(model, input_specs(model, input_shape), call)
     return found
 
 
+def output_spec(operation, args, kwargs):
+    """Returns the `KerasTensor` of each output of a call.
+
+    Raises:
+        ValueError: On inputs that it can't be called with, as of a size below
+            that of its kernel, by its name.
+    """
+    try:
+        return operation.compute_output_spec(*args, **kwargs)
+    except ValueError as error:
+        inputs = keras.tree.flatten((args, kwargs))
+        sizes = [tuple(x.shape) for x in inputs if hasattr(x, "shape")]
+        raise ValueError(
+            f"{type(operation).__name__} must be callable with its inputs. "
+            f"Received: {operation.name} with shapes {sizes}; "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+
+
 def plain(operation):
     """Returns the layer that computes, its kernels those of inference."""
-    if isinstance(operation, kernel_normalization.KernelNormalization):
+    layer = wrapped(operation)
+    if layer is not operation and not isinstance(
+        operation, SpectralNormalization
+    ):
         return folding.fold(operation)
-    return wrapped(operation)
+    return layer
 
 
 def wrapped(operation):
     """Returns the layer inside one that normalises it, or the layer itself."""
     kinds = (kernel_normalization.KernelNormalization, SpectralNormalization)
-    return operation.layer if isinstance(operation, kinds) else operation
+    # What is derived from them may call the layer otherwise.
+    calls = [kind.call for kind in kinds]
+    is_wrapper = isinstance(operation, kinds) and type(operation).call in calls
+    return operation.layer if is_wrapper else operation
 
 
-def _build_shapes(layer):
+def build_shapes(layer):
+    """Returns the shape of each input that a layer was built with."""
     shapes = getattr(layer, "_build_shapes_dict", None) or {}
     return [
         shape
@@ -136,7 +167,18 @@ def _build_shapes(layer):
 
 
 def _fits(shape, spec):
-    return len(shape) == len(spec) and all(
-        size is not None and expected in (None, size)
-        for size, expected in zip(shape[1:], spec[1:])
+    return (
+        isinstance(shape, (tuple, list))
+        and len(shape) == len(spec)
+        and all(
+            isinstance(size, numbers.Integral)
+            and size > 0
+            and expected in (None, size)
+            for size, expected in zip(shape, spec)
+        )
     )
+
+
+def _enters_as_it_is(value, tensor):
+    is_float = map(keras.backend.is_float_dtype, (value.dtype, tensor.dtype))
+    return len({*is_float}) == 1 and len(value.shape) == len(tensor.shape)

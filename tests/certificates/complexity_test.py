@@ -158,3 +158,27 @@ def test_references_that_do_not_fit_are_refused(name):
     model = chain((5,), layers.Dense(4, name="a"))
     with pytest.raises(ValueError, match=f"`references` must.*: {name} of"):
         spectral_complexity(model, {name: np.ones((4, 5))})
+
+
+@pytest.mark.parametrize(
+    ("references", "message"),
+    [
+        ([1], "^`references` must be {name: kernel}"),
+        ({"a": "kernel"}, "^`references` must be among"),
+        ({"a": np.full((5, 4), np.nan)}, "^`references` must be finite"),
+    ],
+)
+def test_references_that_are_no_kernels_are_refused(references, message):
+    model = chain((5,), layers.Dense(4, name="a"))
+    with pytest.raises(ValueError, match=message):
+        spectral_complexity(model, references)
+
+
+def test_layers_after_the_output_are_refused():
+    inputs = keras.Input((4,))
+    x = layers.Dense(4)(inputs)
+    inside = keras.Model(inputs, [x, layers.Dense(2)(x)])
+    outer = keras.Input((4,))
+    model = keras.Model(outer, inside(outer)[0])
+    with pytest.raises(ValueError, match="one input to one output"):
+        spectral_complexity(model)

@@ -108,3 +108,58 @@ def test_outputs_must_be_logits():
     model = keras.Sequential([keras.Input((4, 4)), layers.Dense(3)])
     with pytest.raises(ValueError, match="`model` must have logits"):
         margin_radius(model, np.zeros((2, 4, 4), "float32"))
+
+
+@pytest.mark.one_backend
+def test_branch_that_is_not_used_does_not_count():
+    inputs = keras.Input((4,))
+    used = layers.Dense(3)(inputs)
+    unused = layers.Dense(3, kernel_initializer="zeros")(
+        layers.Dense(2)(layers.Identity()(inputs))
+    )
+    inside = keras.Model(inputs, [unused, used])
+    outer = keras.Input((4,))
+    model = keras.Model(outer, inside(outer)[1])
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    np.testing.assert_allclose(
+        margin_radius(model, x), margin_radius(keras.Model(inputs, used), x)
+    )
+
+
+@pytest.mark.parametrize("layer", [None, layers.Identity()])
+def test_model_without_layers_has_radii(layer):
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, layer(inputs) if layer else inputs)
+    radii = margin_radius(model, np.array([[1.0, 3.0, 0.0]], "float32"))
+    np.testing.assert_allclose(radii, 2 / 2**0.5, rtol=1e-4)
+
+
+def test_outputs_may_be_a_dictionary():
+    inputs = keras.Input((4,))
+    logits = layers.Dense(3)(inputs)
+    x = np.ones((2, 4), "float32")
+    np.testing.assert_array_equal(
+        margin_radius(keras.Model(inputs, {"logits": logits}), x),
+        margin_radius(keras.Model(inputs, logits), x),
+    )
+
+
+def test_integer_inputs_have_no_radius():
+    model = keras.Sequential(
+        [
+            keras.Input((4,), dtype="uint8"),
+            layers.Rescaling(1 / 255),
+            layers.Dense(3),
+        ]
+    )
+    with pytest.raises(ValueError, match="`model` must have inputs of floats"):
+        margin_radius(model, np.ones((2, 4), "uint8"))
+
+
+@pytest.mark.parametrize(
+    "x", [1.0, "abc", None, np.ones((0, 4)), [[1, 2], [3]], [["a"] * 4]]
+)
+def test_inputs_that_are_none_are_refused(x):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    with pytest.raises(ValueError, match="^`x` must be one or more inputs"):
+        margin_radius(model, x)
