@@ -62,13 +62,13 @@ def test_logits_are_those_of_the_mean_field(process):
 
 
 def test_random_features_approximate_the_kernel():
-    layer = example.GaussianProcess(2, examples=1, features=20_000, length=2.0)
+    layer = example.GaussianProcess(1, examples=1, features=2_000, length=2.0)
     inputs = np.random.default_rng(0).normal(size=(6, 4)).astype(np.float32)
     layer.build(inputs.shape)
     phi = np.asarray(layer.of_features(inputs))
     squares = np.sum((inputs[:, None] - inputs) ** 2, -1)
     np.testing.assert_allclose(
-        phi @ phi.T, np.exp(-squares / 2 / 2.0**2), atol=0.05
+        phi @ phi.T, np.exp(-squares / 2 / 2.0**2), atol=0.1
     )
 
 
