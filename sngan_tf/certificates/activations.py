@@ -13,9 +13,7 @@ _CONSTANTS = {
     "gelu": 1.128904145186,  # Phi(r) + r phi(r), r the root of 2.
     "hard_sigmoid": 1 / 6,
     "hard_silu": 1.5,
-    "hard_swish": 1.5,
     "hard_tanh": 1.0,
-    "identity": 1.0,
     "leaky_relu": 1.0,
     "linear": 1.0,
     "log_sigmoid": 1.0,
@@ -25,7 +23,6 @@ _CONSTANTS = {
     "selu": 1.758099340848,
     "sigmoid": 0.25,
     "silu": 1.099839321,
-    "swish": 1.099839321,
     "soft_shrink": 1.0,
     "softmax": 0.5,
     "softplus": 1.0,

@@ -5,6 +5,7 @@ import numpy as np
 from keras import layers
 from keras import ops
 
+from sngan_tf.certificates import arrays
 from sngan_tf.certificates import rounding
 from sngan_tf.certificates import walk
 from sngan_tf.layers import ConditionalBatchNormalization
@@ -84,10 +85,7 @@ class _Pairs(keras.Model):
     def slope(self):
         """Returns the largest slope of the pairs as they are."""
         first, second = self._ends()
-        outputs = [
-            ops.convert_to_numpy(self._outputs_of(end)).astype("float64")
-            for end in (first, second)
-        ]
+        outputs = [arrays.of(self._outputs_of(end)) for end in (first, second)]
         distances = np.sqrt(
             sum(
                 np.sum(np.square(_flat(y) - _flat(x)), axis=1)
@@ -165,7 +163,7 @@ def _classes(model):
 
 
 def _flat(x):
-    x = ops.convert_to_numpy(x).astype("float64")
+    x = arrays.of(x)
     return x.reshape(len(x), -1)
 
 

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from keras import ops
 
+from sngan_tf.certificates import arrays
 from sngan_tf.certificates import convolution_norms
 from sngan_tf.certificates import maps
 from sngan_tf.certificates import singular_values
@@ -110,11 +110,7 @@ def in_effect(model):
     found = {}
     for kernel in spectra.named_kernels(model):
         value = kernels_in_effect[id(kernel.variable)]
-        value = ops.cast(value, kernel.layer.compute_dtype)
-        # NumPy has no bfloat16.
-        wide = keras.backend.result_type(value.dtype, "float32")
-        value = ops.convert_to_numpy(ops.cast(value, wide))
-        found[kernel.name] = np.asarray(value, np.float64)
+        found[kernel.name] = arrays.of_kernel(kernel.layer, value)
         _check_finite(found[kernel.name], kernel.name)
     return found
 

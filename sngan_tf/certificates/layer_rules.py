@@ -5,9 +5,9 @@ import math
 import keras
 import numpy as np
 from keras import layers
-from keras import ops
 
 from sngan_tf.certificates import activations
+from sngan_tf.certificates import arrays
 from sngan_tf.certificates import kernel_norms
 from sngan_tf.certificates import rules
 from sngan_tf.certificates import walk
@@ -141,7 +141,7 @@ def _leaky_relu(layer, input_shape):
 
 @rules.rule_of(layers.PReLU)
 def _prelu(layer, input_shape):
-    return _slope(np.max(np.abs(_values(layer.alpha))))
+    return _slope(np.max(np.abs(arrays.of(layer.alpha))))
 
 
 @rules.rule_of(layers.ELU)
@@ -166,10 +166,9 @@ def _rescaling(layer, input_shape):
 
 @rules.rule_of(layers.BatchNormalization)
 def _batch_normalization(layer, input_shape):
-    gamma = 1.0 if layer.gamma is None else _values(layer.gamma)
-    deviation = np.sqrt(_values(layer.moving_variance) + layer.epsilon)
+    gamma = 1.0 if layer.gamma is None else layer.gamma
     return rules.Bound(
-        float(np.max(np.abs(gamma) / deviation)), "|gamma| / sqrt(var + eps)"
+        steepest_channel(layer, gamma), "|gamma| / sqrt(var + eps)"
     )
 
 
@@ -189,7 +188,7 @@ def _statistics_of_the_example(layer, input_shape):
     gamma = getattr(layer, "scale", None) if gamma is None else gamma
     largest = 1.0
     if gamma is not None and not isinstance(gamma, bool):
-        largest = float(np.max(np.abs(_values(gamma))))
+        largest = float(np.max(np.abs(arrays.of(gamma))))
     root = math.sqrt(layer.epsilon)
     value = largest / root if root else math.inf
     return rules.Bound(value, "|gamma| / sqrt(eps)")
@@ -243,6 +242,13 @@ def _repeat(layer, input_shape):
 rules.never("dot-product attention has no Lipschitz constant", *_ATTENTION)
 
 
+def steepest_channel(normalization, gamma):
+    """Returns the slope of batch norm in inference with a scale."""
+    variance = arrays.of(normalization.moving_variance)
+    deviation = np.sqrt(variance + normalization.epsilon)
+    return float(np.max(np.abs(arrays.of(gamma)) / deviation))
+
+
 def check_plain(layer):
     """Raises the ValueError of a layer whose weights are not all it has."""
     if layer.quantization_mode or getattr(layer, "lora_rank", None):
@@ -251,11 +257,8 @@ def check_plain(layer):
 
 def _kernel_bound(layer, kernel, input_shape):
     check_plain(layer)
-    value = np.asarray(
-        ops.convert_to_numpy(ops.cast(kernel, layer.compute_dtype)), np.float64
-    )
-    value, how = kernel_norms.upper(layer, kernel, value, input_shape)
-    return rules.Bound(value, how)
+    value = arrays.of_kernel(layer, kernel)
+    return rules.Bound(*kernel_norms.upper(layer, kernel, value, input_shape))
 
 
 def _then_activation(layer, bound, input_shape):
@@ -292,10 +295,6 @@ def _activation_bound(layer, function, input_shape):
 
 def _slope(slope):
     return rules.Bound(activations.leaky(slope), "largest slope")
-
-
-def _values(variable):
-    return np.asarray(ops.convert_to_numpy(variable), np.float64)
 
 
 def _spatial(layer, input_shape):

@@ -6,8 +6,8 @@ import numbers
 import keras
 import numpy as np
 from keras import layers
-from keras import ops
 
+from sngan_tf.certificates import arrays
 from sngan_tf.certificates import ascent
 from sngan_tf.certificates import layer_rules
 from sngan_tf.certificates import merges
@@ -214,13 +214,13 @@ def _output_specs(operation, args, kwargs):
 def _closed(equation, input_shape, output):
     """Returns the spec of an EinsumDense layer, sizes that it leaves open."""
     operands, labels = equation.split("->")
+    if len(labels) != len(output.shape):  # With an ellipsis.
+        return output
     sizes = dict(zip(operands.split(",")[0], input_shape))
     shape = [
         sizes.get(label) if size is None else size
         for label, size in zip(labels, output.shape)
     ]
-    if len(labels) != len(output.shape):  # With an ellipsis.
-        return output
     return keras.KerasTensor(shape, output.dtype)
 
 
@@ -230,7 +230,7 @@ def _constant_size(layer, signals):
     # Where there is a mask, products take 1 for what is masked.
     if type(layer) is layers.Embedding and not layer.mask_zero:
         layer_rules.check_plain(layer)
-        rows = np.asarray(ops.convert_to_numpy(layer.embeddings), np.float64)
+        rows = arrays.of(layer.embeddings)
         longest = float(np.max(np.linalg.norm(rows, axis=1)))
         return longest * signal.entries**0.5
     if signal.size is None or others or type(layer) not in layer_rules.LINEAR:

@@ -5,8 +5,8 @@ import math
 import keras
 import numpy as np
 from keras import layers
-from keras import ops
 
+from sngan_tf.certificates import arrays
 from sngan_tf.certificates import ascent
 from sngan_tf.certificates import lipschitz
 from sngan_tf.certificates import rounding
@@ -80,7 +80,7 @@ def _checked(x):
 
 def _logits(model, x):
     (outputs,) = keras.tree.flatten(ascent.inference(model, x))
-    return ops.convert_to_numpy(outputs).astype("float64")
+    return arrays.of(outputs)
 
 
 def _radius(margins, constants):
@@ -97,10 +97,7 @@ def _of_differences(slopes, classes):
     while _is_identity(layer):
         layer, moving = calls.get(id(moving[0]), (None, None))
     if type(layer) is layers.Dense and _is_linear(layer):
-        rows = np.asarray(
-            ops.convert_to_numpy(ops.cast(layer.kernel, layer.compute_dtype)),
-            np.float64,
-        ).T
+        rows = arrays.of_kernel(layer, layer.kernel).T
         distances = np.linalg.norm(rows[:, None] - rows, axis=-1)
         found = distances * moving[0].joint * rounding.FLOAT64
         bounds = np.minimum(bounds, found)

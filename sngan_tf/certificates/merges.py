@@ -11,9 +11,10 @@ import math
 import keras
 import numpy as np
 from keras import layers
-from keras import ops
 
 from sngan_tf.certificates import activations
+from sngan_tf.certificates import arrays
+from sngan_tf.certificates import layer_rules
 from sngan_tf.certificates import rules
 from sngan_tf.certificates import signals as signals_lib
 from sngan_tf.layers import ConditionalBatchNormalization
@@ -33,7 +34,7 @@ def of(operation):
 
 def _sum(operation, arguments, signals, moving, spec):
     spread = _spread(operation, moving, spec)
-    copies = sum(_copies(signal, spec) for signal in moving)
+    copies = sum(signals_lib.copies(signal, spec) for signal in moving)
     bound = rules.Bound(math.sqrt(copies), "sum")
     return signals_lib.added(spread, spec), bound
 
@@ -50,7 +51,7 @@ def _side_by_side(operation, arguments, signals, moving, spec):
 
 def _selection(operation, arguments, signals, moving, spec):
     spread = _spread(operation, moving, spec)
-    copies = max(_copies(signal, spec) for signal in moving)
+    copies = max(signals_lib.copies(signal, spec) for signal in moving)
     bound = rules.Bound(math.sqrt(copies), "one of each entries")
     return signals_lib.stacked(spread, spec), bound
 
@@ -82,14 +83,8 @@ def _quotient(operation, arguments, signals, moving, spec):
 def _of_classes(layer, arguments, signals, moving, spec):
     if len(moving) > 1 or moving[0] is not signals[0]:
         raise rules.refusal(layer, "its labels are not held fixed")
-    normalization = layer.normalization
-    variance = _array(normalization.moving_variance)
-    factors = np.abs(_array(layer.gamma)) / np.sqrt(
-        variance + normalization.epsilon
-    )
-    return _scaled(
-        moving, np.max(factors), spec, "|gamma| / sqrt(var + eps), any class"
-    )
+    factor = layer_rules.steepest_channel(layer.normalization, layer.gamma)
+    return _scaled(moving, factor, spec, "|gamma| / sqrt(var + eps), any class")
 
 
 def _unchanged(operation, arguments, signals, moving, spec):
@@ -177,7 +172,6 @@ _OPERATIONS = {
             "Clip",
             "ExpandDims",
             "Flip",
-            "Identity",
             "Moveaxis",
             "Negative",
             "Squeeze",
@@ -199,10 +193,6 @@ def _numbers(arguments):
     ]
 
 
-def _copies(signal, spec):
-    return max(math.prod(spec.shape[1:]) / signal.entries, 1.0)
-
-
 def _spread(operation, moving, spec):
     """Returns signals broadcast to a shape."""
     ranks = {len(signal.shape) for signal in moving}
@@ -214,7 +204,8 @@ def _spread(operation, moving, spec):
 
 def _spread_and_scaled(operation, moving, factor, spec, how):
     (spread,) = _spread(operation, moving, spec)
-    bound = rules.Bound(factor * math.sqrt(_copies(moving[0], spec)), how)
+    copies = signals_lib.copies(moving[0], spec)
+    bound = rules.Bound(factor * math.sqrt(copies), how)
     return signals_lib.scaled(spread, factor, spec), bound
 
 
@@ -233,13 +224,9 @@ def _reduced(moving, spec):
 
 def _largest(operation, factor, inverse=False):
     """Returns the largest absolute entry of a constant, or of its inverse."""
-    values = np.abs(_array(factor))
+    values = np.abs(arrays.of(factor))
     with np.errstate(divide="ignore"):
         found = float(np.max(1 / values if inverse else values))
     if not math.isfinite(found):
         raise rules.refusal(operation, "a constant is not finite")
     return found
-
-
-def _array(x):
-    return np.asarray(ops.convert_to_numpy(x), np.float64)

@@ -84,13 +84,12 @@ def stacked(signals, spec):
 
 def broadcast(signal, spec):
     """Returns a signal whose entries are copied to a shape, if it is larger."""
-    copies = math.prod(spec.shape[1:]) / signal.entries
-    if copies <= 1:
-        return signal
-    return dataclasses.replace(
-        scaled(signal, math.sqrt(copies), spec),
-        size=signal.size and math.sqrt(copies) * signal.size,
-    )
+    return scaled(signal, math.sqrt(copies(signal, spec)), spec)
+
+
+def copies(signal, spec):
+    """Returns how often each entry stands in a shape, 1 if it is no larger."""
+    return max(math.prod(spec.shape[1:]) / signal.entries, 1.0)
 
 
 def _norm(values):

@@ -140,11 +140,10 @@ def output_spec(operation, args, kwargs):
 def plain(operation):
     """Returns the layer that computes, its kernels those of inference."""
     layer = wrapped(operation)
-    if layer is not operation and not isinstance(
-        operation, SpectralNormalization
-    ):
-        return folding.fold(operation)
-    return layer
+    # Keras's own has assigned to the kernel what it computes with.
+    if layer is operation or isinstance(operation, SpectralNormalization):
+        return layer
+    return folding.fold(operation)
 
 
 def wrapped(operation):
