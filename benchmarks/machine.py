@@ -10,19 +10,23 @@ against is the faster.
 
 import argparse
 import importlib.metadata
-import importlib.util
 import os
 import pathlib
 import platform
-import statistics
-import subprocess
-import time
+
+from sngan_tf.machine import SIZE
+from sngan_tf.machine import commit
+from sngan_tf.machine import cpu
+from sngan_tf.machine import flop
+from sngan_tf.machine import products
+from sngan_tf.machine import rate
+
+__all__ = ["SIZE", "commit", "flop", "products", "rate"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-SIZE = 3_000
 THREADS = 2
 _PACKAGES = ("numpy", "tensorflow", "keras", "torch", "jax")
 # Read when a library is loaded, so before anything imports one.
@@ -60,8 +64,7 @@ def thread_variables(threads):
 def description():
     """Returns `{"cpu", "cores", "versions", "onednn", "commit"}`.
 
-    It imports no library. Versions are `{name: version}` of what is installed,
-    and `commit` ends in `+` where files that git knows have changed since.
+    It imports no library. Versions are `{name: version}` of what is installed.
     """
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
@@ -70,11 +73,11 @@ def description():
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "cpu": _cpu(),
+        "cpu": cpu(),
         "cores": len(os.sched_getaffinity(0)),
         "versions": versions,
         "onednn": os.environ["TF_ENABLE_ONEDNN_OPTS"],
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -86,60 +89,6 @@ def line(description):
         + ", ".join(f"{name} {version}" for name, version in versions)
         + f"; TF_ENABLE_ONEDNN_OPTS={description['onednn']}; "
         f"commit {description['commit']}"
-    )
-
-
-def flop(size=SIZE):
-    """Returns the operations of a product of two square matrices."""
-    return 2 * size**3
-
-
-def products(size=SIZE):
-    """Returns `{library: function}` that multiply two square matrices.
-
-    TensorFlow is left out where it isn't installed.
-    """
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    left, right = rng.normal(size=(2, size, size)).astype(np.float32)
-    found = {"numpy": lambda: left @ right}
-    if importlib.util.find_spec("tensorflow"):
-        import tensorflow as tf
-
-        a, b = tf.constant(left), tf.constant(right)
-        # Looked at, as a device may still be at work when a call returns.
-        found["tensorflow"] = lambda: tf.matmul(a, b)[0, 0].numpy()
-    return found
-
-
-def rate(multiply, size=SIZE, repeats=9):
-    """Returns the median and the best rate of a product, in GFLOP/s."""
-    multiply()
-    rates = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        multiply()
-        rates.append(flop(size) / (time.perf_counter() - began) / 1e9)
-    return statistics.median(rates), max(rates)
-
-
-def _cpu():
-    for row in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-        if row.startswith("model name"):
-            return row.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def _commit():
-    def git(*command):
-        return subprocess.run(
-            ["git", *command], cwd=ROOT, capture_output=True, text=True
-        ).stdout.strip()
-
-    changed = git("status", "--porcelain", "--untracked-files=no")
-    return (git("rev-parse", "--short", "HEAD") or "unknown") + "+" * bool(
-        changed
     )
 
 

@@ -3,11 +3,12 @@
     python main.py                  the whole job on handwritten digits
     python main.py --mode=train --config=configs/digits.py --workdir=runs/a
     python main.py --mode=spectra --model=any.keras
+    python main.py --mode=study --config=configs/studies/gradient.py
     python main.py --fields         every field of a config
 
 Installed, the command is `sngan-tf`, and configs go by their names:
 --config=digits, --config=cifar10_cnn:setting=C. Without --mode all modes run
-in turn, but for spectra. A run knows its config: --mode=sample
+in turn, but for spectra and study. A run knows its config: --mode=sample
 --workdir=runs/a is enough. Any field of a config can be overridden:
 --config.optimizer.learning_rate=1e-3.
 """
@@ -19,15 +20,17 @@ import logging
 import os
 import pathlib
 import re
+import shlex
 import signal
 import sys
 
 from sngan_tf import errors
 
 IN_TURN = ("train", "evaluate", "sample", "export")
-MODES = (*IN_TURN, "spectra")
+MODES = (*IN_TURN, "spectra", "study")
 DEFAULT_CONFIG = "digits"
 DEFAULT_WORKDIR = "runs/digits"
+_FLAGS = ("config", "workdir", "mode", "model", "cells", "draw", "fields")
 _PACKAGE = pathlib.Path(__file__).parent
 
 
@@ -69,11 +72,20 @@ def _define_flags():
         "Keras model, a .keras file, that --mode=spectra is to measure in "
         "place of a run.",
     )
+    flags.DEFINE_string(
+        "cells",
+        "",
+        "Cells of --mode=study: K/N for the K-th of N shares, or names; empty "
+        "for all.",
+    )
+    flags.DEFINE_bool(
+        "draw", False, "Only draw what --mode=study has in its table."
+    )
     flags.DEFINE_bool(
         "fields", False, "Print every field with default, meaning and rule."
     )
     # What --help shows, whatever file the command was started by.
-    for name in ("config", "workdir", "mode", "model", "fields"):
+    for name in _FLAGS:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     sys.modules["__main__"].__doc__ = __doc__
 
@@ -92,12 +104,15 @@ def _main(argv):
         print(table)
         return
     _check_model(flags.FLAGS.model, flags.FLAGS.mode)
+    _check_study(flags.FLAGS)
     _set_up_logging()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
     try:
         if flags.FLAGS.model is not None:
             _measure(flags.FLAGS.model)
+        elif flags.FLAGS.mode == "study":
+            _study(flags.FLAGS)
         else:
             _run_modes(flags.FLAGS.config, _workdir(), flags.FLAGS.mode)
     except errors.UserError as error:
@@ -121,6 +136,37 @@ def _check_model(path, mode):
         _fail(
             f"`model` must be a .keras file. Received: --model={path}", code=2
         )
+
+
+def _check_study(given):
+    """Fails where a study, or what is for one, is given to another mode."""
+    is_study = "study" in given.config
+    if given.mode == "study" and not is_study:
+        _fail(
+            "`config` must be a study, such as configs/studies/gradient.py, "
+            "for --mode=study",
+            code=2,
+        )
+    if given.mode == "study":
+        return
+    if is_study:
+        _fail("`mode` must be study for the config of a study", code=2)
+    if given.cells or given.draw:
+        _fail("`cells` and `draw` are for --mode=study alone", code=2)
+
+
+def _study(given):
+    from sngan_tf.modes import study
+
+    if given.draw:
+        paths = study.draw(given.config.study)
+    else:
+        workdir, rest = _taken_out("workdir", sys.argv[1:])
+        _, rest = _taken_out("cells", rest)
+        folder = workdir or f"runs/studies/{given.config.study.name}"
+        command = shlex.join(["python", "main.py", *rest])
+        paths = [study.study(given.config, folder, given.cells, command)]
+    print("\n".join(map(str, paths)))
 
 
 def _measure(path):
@@ -201,7 +247,10 @@ def shipped_configs():
     # They stand inside the package in a wheel, and beside it in a clone.
     folders = (_PACKAGE / "configs", _PACKAGE.parent / "configs")
     folder = next(filter(pathlib.Path.is_dir, folders))
-    return {path.stem: path for path in sorted(folder.glob("*.py"))}
+    return {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in sorted([*folder.glob("*.py"), *folder.glob("*/*.py")])
+    }
 
 
 def _parse(argv):

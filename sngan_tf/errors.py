@@ -8,6 +8,17 @@ class UserError(ValueError):
     """A wrong setting, file or folder: one line, what is wrong and right."""
 
 
+class Diverged(UserError):
+    """A training that came to numbers that are not finite.
+
+    An end like another to a study of many; elsewhere an error.
+    """
+
+
+class InUse(UserError):
+    """A folder that another process works in."""
+
+
 class MissingExtra(UserError, ImportError):
     """A package is missing that an extra of this one brings."""
 

@@ -1,8 +1,22 @@
 """The bar that long work shows: speed and time left."""
 
+import contextlib
+import contextvars
 import time
 
 from sngan_tf import errors
+
+_hidden = contextvars.ContextVar("hidden", default=False)
+
+
+@contextlib.contextmanager
+def hidden():
+    """A context in which no new bar is shown, as within a longer work's."""
+    token = _hidden.set(True)
+    try:
+        yield
+    finally:
+        _hidden.reset(token)
 
 
 def bar(what, total, unit=" pictures", show=True, initial=0):
@@ -61,7 +75,7 @@ def bar(what, total, unit=" pictures", show=True, initial=0):
         initial=initial,
         mininterval=1.0,
         dynamic_ncols=True,
-        disable=not show,
+        disable=not show or _hidden.get(),
     )
 
 

@@ -13,13 +13,14 @@ PACKAGE = pathlib.Path(sngan_tf.__file__).parent
 # A folder, or a module at the top, imports from lines above its own only.
 LADDER = (
     ("errors",),
-    ("files", "noise", "progress"),
+    ("files", "machine", "noise", "progress"),
     ("images",),
     ("layers",),
     ("certificates",),
     ("gan", "metrics", "data"),
     ("networks",),
     ("runs",),
+    ("studies",),
     ("modes",),
     ("command",),
 )
@@ -122,7 +123,10 @@ def test_wheel_has_every_folder():
         ".".join(path.parent.relative_to(PACKAGE.parent).parts)
         for path in PACKAGE.rglob("*.py")
     }
-    assert {*packages} == folders | {"sngan_tf.configs"}
+    assert {*packages} == folders | {
+        "sngan_tf.configs",
+        "sngan_tf.configs.studies",
+    }
 
 
 def test_package_itself_imports_nothing():

@@ -10,7 +10,7 @@ from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
 from sngan_tf.runs import build
-from sngan_tf.runs import callbacks
+from sngan_tf.runs import callbacks as callbacks_lib
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import distribution
 from sngan_tf.runs import interrupts as interrupts_lib
@@ -21,7 +21,7 @@ from sngan_tf.runs import scoring
 _LOGGER = logging.getLogger(__name__)
 
 
-def train(config, workdir):
+def train(config, workdir, pictures=None, make_scorer=None, callbacks=()):
     """Trains until `config.updates`.
 
     On several hosts every one of them calls this, and the chief alone writes.
@@ -29,6 +29,9 @@ def train(config, workdir):
     Args:
         config: A config with every field of `runs.fields`.
         workdir: `workdir.Workdir`.
+        pictures: `data.Pictures` of the config, if they are loaded already.
+        make_scorer: What `scoring.maker` makes of it, if it is made already.
+        callbacks: Further ones, the last to be called.
 
     Returns:
         The trained `GAN`.
@@ -64,7 +67,8 @@ def train(config, workdir):
     _LOGGER.info("oneDNN: %s", build.onednn())
 
     # Load the pictures.
-    pictures = build.pictures(config)
+    if pictures is None:
+        pictures = build.pictures(config)
     data.check_enough(
         pictures, config.data.batch_size, config.discriminator_steps
     )
@@ -72,8 +76,9 @@ def train(config, workdir):
     _LOGGER.info("Loaded %d pictures: %s", len(pictures), pictures.reference)
 
     # What scores need may be missing.
-    make_scorer = None
-    if config.evaluate_every and is_chief:
+    if not config.evaluate_every or not is_chief:
+        make_scorer = None
+    elif make_scorer is None:
         make_scorer = scoring.maker(config, pictures, "quick")
 
     with workdir.locked() if is_chief else contextlib.nullcontext():
@@ -82,7 +87,13 @@ def train(config, workdir):
             workdir.prepare(config)
         try:
             return _train(
-                config, workdir, strategy, pictures, make_scorer, is_chief
+                config,
+                workdir,
+                strategy,
+                pictures,
+                make_scorer,
+                is_chief,
+                callbacks,
             )
         except tf.errors.OpError as error:
             if unreadable := getattr(pictures.images, "error", None):
@@ -96,7 +107,7 @@ def train(config, workdir):
             raise
 
 
-def _train(config, workdir, strategy, pictures, make_scorer, is_chief):
+def _train(config, workdir, strategy, pictures, make_scorer, is_chief, further):
     # Build the GAN and go back to its last checkpoint.
     gather = None
     if distribution.has_several_hosts(strategy):
@@ -127,7 +138,7 @@ def _train(config, workdir, strategy, pictures, make_scorer, is_chief):
     # Train.
     with contextlib.ExitStack() as stack:
         interrupts = stack.enter_context(interrupts_lib.Interrupts())
-        stop = callbacks.StopOnNonFinite(
+        stop = callbacks_lib.StopOnNonFinite(
             (
                 config.log_every,
                 config.sample_every,
@@ -163,7 +174,7 @@ def _train(config, workdir, strategy, pictures, make_scorer, is_chief):
                 _batches(config, strategy, pictures, start),
                 start,
                 config.updates,
-                kept,
+                [*kept, *further],
             )
             if not config.checkpoint_every:
                 save(config.updates)

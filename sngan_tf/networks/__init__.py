@@ -62,6 +62,7 @@ def build(
     method="spectral_norm",
     num_classes=None,
     discriminator_width=1.0,
+    last_width=1.0,
 ):
     """Builds a generator and a discriminator.
 
@@ -88,6 +89,8 @@ def build(
         num_classes: Number of classes for conditional networks, else None.
         discriminator_width: A further factor on the discriminator's maps;
             1.5 in rows of Tables 7 and 8.
+        last_width: A further one on those into and out of its last
+            convolution, 0.5 to 8 in Fig. 4; of `cnn` alone.
 
     Returns:
         `(generator, discriminator)`, two Keras models: latents
@@ -100,7 +103,7 @@ def build(
     Raises:
         ValueError: On an unknown name or method, or sizes out of range.
     """
-    check(name, image_shape, latent_dim, width, discriminator_width)
+    check(name, image_shape, latent_dim, width, discriminator_width, last_width)
     method = methods.get(method)
     network = NETWORKS[name]
     if network.conditional != (num_classes is not None):
@@ -117,10 +120,15 @@ def build(
                 f"Received: num_classes={num_classes}"
             )
         classes["num_classes"] = num_classes
+    of_last = {"last_width": last_width} if name == "cnn" else {}
     return (
         network.generator(image_shape, latent_dim, width, **classes),
         network.discriminator(
-            image_shape, width * discriminator_width, method, **classes
+            image_shape,
+            width * discriminator_width,
+            method,
+            **classes,
+            **of_last,
         ),
     )
 
@@ -137,7 +145,12 @@ def synchronize_batch_norm(model):
 
 
 def check(
-    name, image_shape, latent_dim=128, width=1.0, discriminator_width=1.0
+    name,
+    image_shape,
+    latent_dim=128,
+    width=1.0,
+    discriminator_width=1.0,
+    last_width=1.0,
 ):
     """Raises the ValueErrors of `build` that need no number of classes."""
     if name not in NETWORKS:
@@ -145,10 +158,20 @@ def check(
             f"`name` must be one of {', '.join(NETWORKS)}. "
             f"Received: name={name}"
         )
-    if latent_dim < 1 or width <= 0 or discriminator_width <= 0:
+    sizes = {
+        "latent_dim": latent_dim,
+        "width": width,
+        "discriminator_width": discriminator_width,
+        "last_width": last_width,
+    }
+    if latent_dim < 1 or min(sizes.values()) <= 0:
         raise ValueError(
-            "`latent_dim`, `width` and `discriminator_width` must be positive. "
-            f"Received: latent_dim={latent_dim}, width={width}, "
-            f"discriminator_width={discriminator_width}"
+            f"{', '.join(f'`{size}`' for size in sizes)} must be positive. "
+            f"Received: {', '.join(f'{k}={v}' for k, v in sizes.items())}"
+        )
+    if last_width != 1 and name != "cnn":
+        raise ValueError(
+            "`last_width` must be 1 with networks other than cnn. "
+            f"Received: last_width={last_width}, name={name}"
         )
     NETWORKS[name].check_image_shape(image_shape)

@@ -66,7 +66,7 @@ def generator(image_shape, latent_dim=128, width=1.0):
     return keras.Model(latents, images, name="generator")
 
 
-def discriminator(image_shape, width=1.0, method="none"):
+def discriminator(image_shape, width=1.0, method="none", last_width=1.0):
     """Builds the discriminator of Table 3b.
 
     Images `(batch, height, width, channels)` in [-1, 1] in, float32 logits
@@ -77,6 +77,8 @@ def discriminator(image_shape, width=1.0, method="none"):
         image_shape: `(height, width, channels)`, sides divisible by 8.
         width: Factor on every number of feature maps.
         method: A row of `methods.METHODS`, or a `Method`.
+        last_width: A further factor on the maps into and out of the last
+            convolution (Fig. 4).
     """
     check_image_shape(image_shape)
     method = methods.get(method)
@@ -92,8 +94,9 @@ def discriminator(image_shape, width=1.0, method="none"):
         (512, 3),
     )
     for i, (maps, kernel_size) in enumerate(stages, start=1):
+        is_last = i > len(stages) - 2
         conv = layers.Conv2D(
-            blocks.maps(maps, width),
+            blocks.maps(maps, width * (last_width if is_last else 1.0)),
             kernel_size,
             strides=1 if kernel_size == 3 else 2,
             padding="same",

@@ -41,6 +41,16 @@ def apply(config, text):
     return config
 
 
+def setting(letter):
+    """Returns the fields of a setting of Table 1, `{name: value}`."""
+    names = ("learning_rate", "beta_1", "beta_2")
+    *adam, steps = SETTINGS[letter]
+    return {
+        **{f"optimizer.{name}": value for name, value in zip(names, adam)},
+        "discriminator_steps": steps,
+    }
+
+
 def set_resnet_training(config):
     """Sets what ResNets are trained with: App. B.2, and the authors' batches.
 

@@ -55,8 +55,12 @@ def check(config):
             f"optimizer.decay_from={config.optimizer.decay_from}, "
             f"updates={config.updates}"
         )
-    with as_user_error("`data.image_size` or `network.name` don't fit. "):
-        networks.check(config.network.name, (size, size, 1))
+    with as_user_error("`data.image_size` or `network` don't fit. "):
+        networks.check(
+            config.network.name,
+            (size, size, 1),
+            last_width=config.network.last_width,
+        )
 
 
 def set_up(config):
@@ -154,6 +158,7 @@ def gan(config):
             method=method,
             num_classes=num_classes,
             discriminator_width=config.network.discriminator_width,
+            last_width=config.network.last_width,
         )
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
     if config.network.synchronized_batch_norm and replicas > 1:

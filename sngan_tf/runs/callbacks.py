@@ -12,7 +12,7 @@ from keras import ops
 
 from sngan_tf import files
 from sngan_tf import progress
-from sngan_tf.errors import UserError
+from sngan_tf.errors import Diverged
 from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.gan import step_callback
 
@@ -25,7 +25,7 @@ def losses(model):
 
 
 class StopOnNonFinite(step_callback.StepCallback):
-    """Stops with a UserError where a mean loss is not finite.
+    """Stops with a `Diverged`, a UserError, where a mean loss is not finite.
 
     It looks every so many updates and at the end of each epoch; a loss that
     was not finite before stays in the mean. Other callbacks that reset the
@@ -52,13 +52,13 @@ class StopOnNonFinite(step_callback.StepCallback):
         self._check(means, self.step)
 
     def check(self, step):
-        """Raises the UserError if a mean after `step` updates is not finite."""
+        """Raises the error if a mean after `step` updates is not finite."""
         self._check(losses(self.model), step)
 
     def _check(self, means, step):
         for name, value in means.items():
             if not math.isfinite(value):
-                raise UserError(
+                raise Diverged(
                     f"{name} is {value} at update {step}; the last checkpoint "
                     "is kept"
                 )

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from sngan_tf.errors import Diverged
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 
@@ -113,10 +114,10 @@ class Checkpoints:
 
 
 def check_finite(gan, step):
-    """Raises a UserError if a weight after `step` updates is not finite."""
+    """Raises a Diverged if a weight after `step` updates is not finite."""
     for weight in gan.weights:
         if not np.all(np.isfinite(ops.convert_to_numpy(weight))):
-            raise UserError(
+            raise Diverged(
                 f"{weight.path} is not finite after update {step}; the last "
                 "checkpoint is kept"
             )

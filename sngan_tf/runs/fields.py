@@ -267,6 +267,13 @@ FIELDS = (
         _POSITIVE,
         "A further one on the discriminator's; 1.5 in Tables 7 and 8.",
     ),
+    Field(
+        "network.last_width",
+        1.0,
+        _POSITIVE,
+        "A further one on the maps into and out of the discriminator's last "
+        "convolution, of cnn alone; 0.5 to 8 in Fig. 4.",
+    ),
     Field("network.latent_dim", 128, _POSITIVE, "d_z, section 4."),
     Field(
         "network.synchronized_batch_norm",
@@ -400,6 +407,14 @@ FIELDS = (
         "At each line of the log, of every discriminator kernel with a `u`: "
         "lambda of Eq. 12, and the share of the gradient that lies along "
         "u v^T. Costs half an update each time.",
+        free=True,
+    ),
+    Field(
+        "spectra.log_values",
+        False,
+        _BOOL,
+        "At each evaluation, all singular values of each discriminator kernel "
+        "in effect.",
         free=True,
     ),
     Field(

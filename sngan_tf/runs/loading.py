@@ -15,6 +15,7 @@ _OF_NETWORKS = (
     "network.name",
     "network.width",
     "network.discriminator_width",
+    "network.last_width",
     "network.latent_dim",
     "method",
 )

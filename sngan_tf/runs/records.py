@@ -147,15 +147,15 @@ class Records:
             if ranks[name] < share * len(found)
         }
         self._warn(step, collapsed)
-        files.append_row(
-            self._workdir.spectral_norms,
-            {
-                "step": step,
-                "spectral_norms": norms,
-                "effective_ranks": ranks,
-                "collapsed": [*collapsed],
-            },
-        )
+        row = {
+            "step": step,
+            "spectral_norms": norms,
+            "effective_ranks": ranks,
+            "collapsed": [*collapsed],
+        }
+        if self._config.spectra.log_values:
+            row["singular_values"] = {k: v.tolist() for k, v in values.items()}
+        files.append_row(self._workdir.spectral_norms, row)
         with self._writer.as_default(step=step):
             for name in values:
                 tf.summary.scalar(f"spectral_norm/{name}", norms[name])

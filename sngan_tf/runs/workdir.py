@@ -9,6 +9,7 @@ import pathlib
 import socket
 
 from sngan_tf import files
+from sngan_tf.errors import InUse
 from sngan_tf.errors import UserError
 from sngan_tf.errors import writing
 from sngan_tf.runs import fields
@@ -153,7 +154,7 @@ class Workdir:
         """A context in which no other run can train here.
 
         Raises:
-            UserError: If another run does.
+            InUse: If another run does.
         """
         with writing(self._lock):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -164,7 +165,7 @@ class Workdir:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 file.seek(0)
-                raise UserError(
+                raise InUse(
                     f"{self.path} is in use by another run "
                     f"({file.read().strip()}); wait for it or give another "
                     "--workdir"

@@ -1,0 +1,371 @@
+"""Figures of a study, from its rows alone."""
+
+import math
+
+import numpy as np
+
+from sngan_tf import errors
+from sngan_tf.studies import statistics
+
+with errors.extra("train"):
+    import matplotlib
+    from matplotlib import figure as figure_lib
+
+LABELS = {
+    "score": "score (higher is better)",
+    "frechet_distance": "Frechet distance (lower is better)",
+    "kernel_distance": "kernel distance (lower is better)",
+    "lambda": r"$\lambda = \langle G, \bar{W} \rangle$, mean of kernels",
+    "lipschitz/upper": "Lipschitz constant, at most",
+    "gradient_share": r"share of $|G|^2$ along $u v^T$, mean of kernels",
+}
+_COLUMNS = 6
+
+
+def curves(
+    rows,
+    title,
+    metric="frechet_distance",
+    line="method",
+    panel="setting",
+    log=False,
+):
+    """Returns a metric over updates: mean of seeds, and each seed faintly.
+
+    Args:
+        rows: Of a study.
+        title: What it shows.
+        metric: As of `statistics.scores`; or one of `measures`, of which the
+            mean over kernels is drawn.
+        line: Factor whose levels are lines.
+        panel: Factor whose levels are panels; None for one.
+        log: Whether the metric's axis is logarithmic.
+    """
+    places = statistics.levels(rows, panel) if panel else [None]
+    figure = _figure(title, len(places), height=3.9)
+    panels = figure.subplots(1, len(places), squeeze=False, sharey=True)[0]
+    names = statistics.levels(rows, line)
+    for axes, place in zip(panels, places):
+        some = statistics.select(rows, **{panel: place}) if panel else rows
+        for name, color in zip(names, _colors(len(names))):
+            found = _over_steps(statistics.select(some, **{line: name}), metric)
+            if not found:
+                continue
+            for seed in {seed for values in found.values() for seed in values}:
+                points = [(s, v[seed]) for s, v in found.items() if seed in v]
+                axes.plot(*zip(*points), color=color, alpha=0.25, linewidth=0.8)
+            means = [np.mean([*values.values()]) for values in found.values()]
+            axes.plot([*found], means, ".-", color=color, label=name)
+        if panel:
+            axes.set_title(f"{panel} {place}", fontsize=10)
+        axes.set_xlabel("generator updates")
+        axes.grid(alpha=0.3)
+        if log:
+            axes.set_yscale("log")
+    panels[0].set_ylabel(LABELS.get(metric, metric))
+    _legend(figure, panels)
+    return figure
+
+
+def by_level(
+    rows,
+    title,
+    metric="frechet_distance",
+    x="setting",
+    line="method",
+    log=False,
+    ceiling=None,
+):
+    """Returns last values at each level: a dot for each seed, and the mean.
+
+    Args:
+        rows: Of a study.
+        title: What it shows.
+        metric: As of `statistics.scores`.
+        x: Factor whose levels stand side by side.
+        line: Factor whose levels have colours.
+        log: Whether the metric's axis is logarithmic.
+        ceiling: Values above it, and cells that failed, are drawn there.
+    """
+    figure = _figure(title, 1, width=10, height=4.6)
+    axes = figure.subplots()
+    places, names = statistics.levels(rows, x), statistics.levels(rows, line)
+    for j, (name, color) in enumerate(zip(names, _colors(len(names)))):
+        shift = (j - (len(names) - 1) / 2) * 0.8 / len(names)
+        for i, place in enumerate(places):
+            some = statistics.select(rows, **{x: place, line: name})
+            found = statistics.by_seed(statistics.scores(some, metric))
+            values = [*found.values()]
+            has, _ = statistics.failed(some)
+            if ceiling is not None:
+                values = [min(v, ceiling) for v in values] + [ceiling] * max(
+                    0, has - len(values)
+                )
+            style = {"color": color, "label": name if i == 0 else None}
+            at = np.full(len(values), i + shift)
+            marks = ["x" if has else "o"]
+            axes.plot(at, values, marks[0], markersize=4, alpha=0.7, **style)
+            if values:
+                axes.hlines(
+                    np.mean(values),
+                    i + shift - 0.03,
+                    i + shift + 0.03,
+                    color=color,
+                )
+    for i in range(1, len(places)):
+        axes.axvline(i - 0.5, color="black", alpha=0.15, linewidth=0.8)
+    axes.set_xticks(range(len(places)), places)
+    axes.set_xlabel(x)
+    axes.set_ylabel(LABELS.get(metric, metric))
+    axes.grid(axis="y", alpha=0.3)
+    if log:
+        axes.set_yscale("log")
+    _legend(figure, [axes])
+    return figure
+
+
+def against(
+    rows,
+    title,
+    x,
+    metric="frechet_distance",
+    line="method",
+    log=False,
+):
+    """Returns last values over a factor of numbers: mean and deviation.
+
+    Args:
+        rows: Of a study.
+        title: What it shows.
+        x: The factor, its levels numbers; on a logarithmic axis.
+        metric: As of `statistics.scores`.
+        line: Factor whose levels are lines.
+        log: Whether the metric's axis is logarithmic.
+    """
+    figure = _figure(title, 1, width=6.5, height=4.2)
+    axes = figure.subplots()
+    names, places = statistics.levels(rows, line), statistics.levels(rows, x)
+    for name, color in zip(names, _colors(len(names))):
+        points = []
+        for place in places:
+            some = statistics.select(rows, **{x: place, line: name})
+            values = statistics.by_seed(
+                statistics.scores(some, metric)
+            ).values()
+            if values:
+                points.append((float(place), *statistics.spread(values)))
+        if points:
+            at, means, deviations = map(np.array, zip(*points))
+            axes.plot(at, means, "o-", color=color, label=name)
+            low, high = means - deviations, means + deviations
+            axes.fill_between(at, low, high, color=color, alpha=0.15)
+    axes.set_xscale("log", base=2)
+    numbers = [float(place) for place in places]
+    axes.set_xticks(numbers, places)
+    axes.minorticks_off()
+    axes.set_xlabel(x.replace("_", " "))
+    axes.set_ylabel(LABELS.get(metric, metric))
+    axes.grid(alpha=0.3)
+    if log:
+        axes.set_yscale("log")
+    _legend(figure, [axes])
+    return figure
+
+
+def paired(
+    rows,
+    title,
+    base,
+    metric="frechet_distance",
+    factor="method",
+    within="setting",
+):
+    """Returns paired differences to a level, dots and 95 % intervals.
+
+    Args:
+        rows: Of a study.
+        title: What it shows.
+        base: As of `tables.differences`.
+        metric: As of `statistics.scores`.
+        factor: As of `tables.differences`.
+        within: As of `tables.differences`.
+    """
+    places = statistics.levels(rows, within)
+    others = [n for n in statistics.levels(rows, factor) if n != base]
+    figure = _figure(
+        title, 1, width=8, height=1.2 + 0.45 * len(places) * len(others)
+    )
+    axes = figure.subplots()
+    labels = []
+    for place in places:
+        some = statistics.select(rows, **{within: place})
+        ours = statistics.by_seed(
+            statistics.scores(statistics.select(some, **{factor: base}), metric)
+        )
+        for name, color in zip(others, _colors(len(others))):
+            theirs = statistics.by_seed(
+                statistics.scores(
+                    statistics.select(some, **{factor: name}), metric
+                )
+            )
+            pairs = statistics.differences(ours, theirs)
+            at = len(labels)
+            labels.append(f"{name}, {within} {place}")
+            mean, half = statistics.interval(pairs)
+            axes.plot(pairs, [at] * len(pairs), "o", color=color, alpha=0.4)
+            if pairs:
+                axes.errorbar(
+                    mean, at, xerr=half, fmt="d", color=color, capsize=4
+                )
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel(
+        f"{LABELS.get(metric, metric).partition(' (')[0]}, minus that of {base}"
+    )
+    return figure
+
+
+def spectra(rows, title, line="method", metric="frechet_distance"):
+    """Returns squared singular values of each kernel, at one score (Fig. 3).
+
+    Of each level the first seed at the step whose score is nearest to the best
+    that the worst of them reached. The largest of each kernel counts as 1.
+
+    Args:
+        rows: Of a study with `measures.singular_values`.
+        title: What it shows.
+        line: Factor whose levels are lines.
+        metric: A name of `scorer.METRICS`, of which less is better.
+    """
+    seed = min(row["seed"] for row in rows if row["values"])
+    rows = statistics.select(rows, seed=seed)
+    names = statistics.levels(rows, line)
+    found = {}
+    for name in names:
+        some = statistics.select(rows, **{line: name})
+        found[name] = {
+            row["step"]: row["value"] for row in statistics.scores(some, metric)
+        }
+    common = max(min(scores.values()) for scores in found.values() if scores)
+    at = {
+        name: min(scores, key=lambda s: (abs(scores[s] - common), s))
+        for name, scores in found.items()
+        if scores
+    }
+    kernels = dict.fromkeys(
+        row["metric"].partition("/")[2] for row in rows if row["values"]
+    )
+    kernels = [k for k in kernels if k != "dense"]
+    figure = _figure(title, len(kernels), width=2.1 * len(kernels), height=3.2)
+    panels = figure.subplots(1, len(kernels), squeeze=False, sharey=True)[0]
+    for axes, kernel in zip(panels, kernels):
+        for name, color in zip(names, _colors(len(names))):
+            some = statistics.select(
+                rows,
+                **{
+                    line: name,
+                    "metric": f"singular_values/{kernel}",
+                    "step": at.get(name),
+                },
+            )
+            for row in some[:1]:
+                values = np.array(row["values"])
+                squares = (values / (values[0] or 1.0)) ** 2
+                label = (
+                    f"{name}: update {int(at[name]):,}, "
+                    f"{found[name][at[name]]:.3g}"
+                )
+                axes.plot(
+                    np.arange(1, len(squares) + 1),
+                    squares,
+                    color=color,
+                    label=label,
+                )
+        axes.set_title(kernel, fontsize=10)
+        axes.grid(alpha=0.3)
+        axes.set_xlabel("number")
+    panels[0].set_ylabel("squared singular value")
+    _legend(figure, panels[:1])
+    return figure
+
+
+def norms(rows, title, line="method"):
+    """Returns the exact spectral norm of each kernel over updates (Fig. 9).
+
+    In effect, so that where one power iteration an update keeps up they stand
+    at 1; one panel for each level that has such.
+
+    Args:
+        rows: Of a study with `measures.spectral_norms`.
+        title: What it shows.
+        line: Factor whose levels are panels.
+    """
+    rows = [r for r in rows if r["metric"].startswith("spectral_norm/")]
+    seed = min(row["seed"] for row in rows)
+    rows = statistics.select(rows, seed=seed)
+    names = statistics.levels(rows, line)
+    figure = _figure(title, len(names), height=3.9)
+    panels = figure.subplots(1, len(names), squeeze=False)[0]
+    kernels = [*dict.fromkeys(row["metric"] for row in rows)]
+    for axes, name in zip(panels, names):
+        shades = np.linspace(0, 0.92, len(kernels))
+        for kernel, color in zip(
+            kernels, matplotlib.colormaps["viridis"](shades)
+        ):
+            some = statistics.select(rows, **{line: name, "metric": kernel})
+            points = sorted((row["step"], row["value"]) for row in some)
+            if points:
+                label = kernel.partition("/")[2]
+                axes.plot(*zip(*points), ".-", color=color, label=label)
+        axes.set_title(name, fontsize=10)
+        axes.set_xlabel("generator updates")
+        axes.grid(alpha=0.3)
+    panels[0].set_ylabel("exact spectral norm in effect")
+    _legend(figure, panels[:1])
+    return figure
+
+
+def _over_steps(rows, metric):
+    """Returns `{step: {seed: value}}`; of kernels, the mean of them."""
+    scored = statistics.scores(rows, metric)
+    if scored:
+        return statistics.by_step(scored)
+    found = {}
+    for row in rows:
+        if row["metric"].startswith(f"{metric}/"):
+            of_step = found.setdefault(int(row["step"]), {})
+            of_step.setdefault(int(row["seed"]), []).append(row["value"])
+    return {
+        step: {seed: float(np.mean(v)) for seed, v in found[step].items()}
+        for step in sorted(found)
+    }
+
+
+def _figure(title, panels, width=None, height=3.6):
+    width = width or max(6.0, 3.6 * panels + 1.0)
+    figure = figure_lib.Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def _colors(count):
+    name = "tab10" if count <= 10 else "tab20"
+    return [matplotlib.colormaps[name](i) for i in range(count)]
+
+
+def _legend(figure, panels):
+    found = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    if found:
+        columns = min(len(found), _COLUMNS, math.ceil(len(found)))
+        figure.legend(
+            [*found.values()],
+            [*found],
+            loc="outside lower center",
+            ncols=columns,
+            fontsize=8,
+        )

@@ -1,0 +1,116 @@
+"""Rows of a study by level, step and seed, with their spread."""
+
+import math
+
+import numpy as np
+
+from sngan_tf import errors
+from sngan_tf.metrics import scorer
+
+with errors.extra("train"):
+    from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+def levels(rows, factor):
+    """Returns the levels of a factor, in the order of the rows."""
+    return [*dict.fromkeys(row[factor] for row in rows if row.get(factor))]
+
+
+def select(rows, **wanted):
+    """Returns the rows whose columns have these values.
+
+    Args:
+        rows: Of a table.
+        **wanted: `column=value`; None stands for any.
+    """
+    wanted = {key: value for key, value in wanted.items() if value is not None}
+    return [
+        row
+        for row in rows
+        if all(row.get(key) == value for key, value in wanted.items())
+    ]
+
+
+def scores(rows, metric, real=False):
+    """Returns the rows of a metric, of whichever feature network.
+
+    Args:
+        rows: Of a table.
+        metric: A name of `scorer.METRICS`, or as the rows have it.
+        real: Whether those of real pictures.
+    """
+    names = {metric}
+    if metric in scorer.METRICS:
+        names = {scorer.name_of(metric, kind) for kind in scorer.KINDS}
+    prefix = "real_" if real else ""
+    return [row for row in rows if row["metric"] in {prefix + n for n in names}]
+
+
+def by_seed(rows):
+    """Returns `{seed: value}` of the last step of each."""
+    found = {}
+    for row in sorted(rows, key=lambda row: row["step"]):
+        found[int(row["seed"])] = row["value"]
+    return found
+
+
+def by_step(rows):
+    """Returns `{step: {seed: value}}`, steps in order."""
+    found = {}
+    for row in sorted(rows, key=lambda row: row["step"]):
+        found.setdefault(int(row["step"]), {})[int(row["seed"])] = row["value"]
+    return found
+
+
+def failed(rows):
+    """Returns how many cells of the rows failed, and how many there are."""
+    ends = [row["value"] for row in rows if row["metric"] == "failed"]
+    return int(sum(ends)), len(ends)
+
+
+def collapsed(rows, below):
+    """Returns how many cells collapsed, and how many there are.
+
+    Those that failed, and those whose last score is so low that their pictures
+    are as good as one: a classifier finds in 1 no variety, in K each class as
+    often as the others.
+
+    Args:
+        rows: Of a table.
+        below: A score.
+    """
+    ends = {row["cell"]: row["value"] for row in select(rows, metric="failed")}
+    last = {}
+    for row in sorted(scores(rows, "score"), key=lambda row: row["step"]):
+        last[row["cell"]] = row["value"]
+    count = sum(
+        bool(has) or last.get(cell, -math.inf) < below
+        for cell, has in ends.items()
+    )
+    return count, len(ends)
+
+
+def spread(values):
+    """Returns mean and sample standard deviation, nan for that of one."""
+    values = np.asarray([*values], float)
+    if not len(values):
+        return math.nan, math.nan
+    deviation = values.std(ddof=1) if len(values) > 1 else math.nan
+    return float(values.mean()), float(deviation)
+
+
+def interval(values, confidence=CONFIDENCE):
+    """Returns mean and half the width of its interval, by Student's t."""
+    mean, deviation = spread(values)
+    count = len(values)
+    if count < 2:
+        return mean, math.nan
+    quantile = stats.t.ppf((1 + confidence) / 2, count - 1)
+    return mean, float(quantile * deviation / math.sqrt(count))
+
+
+def differences(ours, theirs):
+    """Returns theirs minus ours, of each seed that both have."""
+    return [theirs[seed] - ours[seed] for seed in ours if seed in theirs]

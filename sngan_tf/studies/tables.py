@@ -1,0 +1,170 @@
+"""Tables of a study, as lines of Markdown."""
+
+import math
+
+from sngan_tf.studies import statistics
+
+_HEADERS = {
+    "score": "score",
+    "frechet_distance": "Frechet distance",
+    "kernel_distance": "kernel distance",
+}
+
+
+def crossed(rows, metric, row="method", column="setting", below=None):
+    """Returns a table of a score's last values: mean ± standard deviation.
+
+    Args:
+        rows: Of a study.
+        metric: As of `statistics.scores`.
+        row: Factor down the table.
+        column: Factor across.
+        below: Score under which a cell counts as collapsed; if given, so many
+            of all stand behind where there are any, and else those that came
+            to numbers that are not finite.
+    """
+    across = statistics.levels(rows, column)
+    lines = [[row, *(f"{column} {level}" for level in across)]]
+    for level in statistics.levels(rows, row):
+        cells = [
+            _entry(
+                statistics.select(rows, **{row: level, column: other}),
+                metric,
+                below,
+            )
+            for other in across
+        ]
+        lines.append([f"`{level}`", *cells])
+    return _markdown(lines)
+
+
+def scores(rows, factors, metrics=("score", "frechet_distance"), below=None):
+    """Returns a table with a column for each metric, real pictures last.
+
+    Args:
+        rows: Of a study.
+        factors: Names, whose combinations are the lines.
+        metrics: As of `statistics.scores`.
+        below: As of `crossed`.
+    """
+    lines = [[*factors, *(_HEADERS.get(m, m) for m in metrics), "seeds"]]
+    combinations = dict.fromkeys(
+        tuple(row[factor] for factor in factors)
+        for row in rows
+        if row.get(factors[0])
+    )
+    for chosen in combinations:
+        some = statistics.select(rows, **dict(zip(factors, chosen)))
+        entries = [_entry(some, metric, below) for metric in metrics]
+        _, count = statistics.failed(some)
+        lines.append(
+            [*(f"`{level}`" for level in chosen), *entries, str(count)]
+        )
+    standing = [statistics.scores(rows, m, real=True) for m in metrics]
+    if any(standing):
+        values = [
+            _number(some[-1]["value"]) if some else "" for some in standing
+        ]
+        lines.append(["real pictures", *[""] * (len(factors) - 1), *values, ""])
+    return _markdown(lines)
+
+
+def differences(rows, metric, base, factor="method", within="setting"):
+    """Returns paired differences to a level, with their 95 % intervals.
+
+    Pairs are of one seed, which both cells have their pictures, latents and
+    first weights of.
+
+    Args:
+        rows: Of a study.
+        metric: As of `statistics.scores`.
+        base: Level of the factor that others are compared with.
+        factor: Its name.
+        within: Factor that is equal in a pair.
+    """
+    lines = [
+        [within, f"minus `{base}`", "difference", "95 % interval", "pairs"]
+    ]
+    for place in statistics.levels(rows, within):
+        found = {
+            level: statistics.by_seed(
+                statistics.scores(
+                    statistics.select(rows, **{factor: level, within: place}),
+                    metric,
+                )
+            )
+            for level in statistics.levels(rows, factor)
+        }
+        for level, values in found.items():
+            if level == base or base not in found:
+                continue
+            pairs = statistics.differences(found[base], values)
+            mean, half = statistics.interval(pairs)
+            between = f"{mean - half:+.3g} to {mean + half:+.3g}"
+            lines.append(
+                [
+                    place,
+                    f"`{level}`",
+                    f"{mean:+.3g}" if pairs else "",
+                    "" if math.isnan(half) else between,
+                    str(len(pairs)),
+                ]
+            )
+    return _markdown(lines)
+
+
+def made_of(rows):
+    """Returns what the numbers are of: counts, network, commits, hours."""
+
+    def of(column):
+        return [*dict.fromkeys(r[column] for r in rows if r.get(column))]
+
+    scored = [row for row in rows if row["num_fake"]]
+    cells = {row["cell"]: row for row in rows if row["metric"] == "failed"}
+    hours = sum(row["seconds"] for row in cells.values()) / 3600
+    rates = [row["gflops"] for row in cells.values()]
+    updates = sorted({int(row["updates"]) for row in cells.values()})
+    command = (of("command") or [""])[0].partition(" --cells")[0]
+    counts = dict.fromkeys(
+        f"{int(r['num_fake']):,} generated, {int(r['num_real'] or 0):,} real"
+        for r in scored
+        if r["num_real"]
+    )
+    return [
+        f"- Command: `{command}`",
+        f"- Commits: {', '.join(of('commit'))}.",
+        f"- Cells: {len(cells)}, {_hours(hours)} of one thread each beside "
+        f"another; updates {', '.join(f'{n:,}' for n in updates)}; matrix "
+        f"product {min(rates):.0f} to {max(rates):.0f} GFLOP/s.",
+        f"- Scores: protocol {', '.join(of('protocol'))}, "
+        f"{'; '.join(counts)} of {', '.join(of('reference'))}, by "
+        f"{', '.join(of('features'))}.",
+    ]
+
+
+def _hours(hours):
+    return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
+
+
+def _entry(rows, metric, below):
+    values = statistics.by_seed(statistics.scores(rows, metric)).values()
+    mean, deviation = statistics.spread(values)
+    text = "" if math.isnan(mean) else _number(mean)
+    if not math.isnan(deviation):
+        text += f" ± {_number(deviation)}"
+    has, count = statistics.failed(rows)
+    word = "failed"
+    if below is not None:
+        has, count = statistics.collapsed(rows, below)
+        word = "collapsed"
+    return f"{text} ({has} of {count} {word})".strip() if has else text
+
+
+def _number(value):
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _markdown(lines):
+    header, *body = lines
+    rows = [header, ["---"] * len(header), *body]
+    return ["| " + " | ".join(cells) + " |" for cells in rows]
