@@ -18,6 +18,7 @@ def build(
     method="spectral_norm",
     num_classes=None,
     discriminator_width=1.0,
+    last_width=1.0,
 ):
     """Returns `(generator, discriminator)`, as `networks.build` does.
 
