@@ -4,6 +4,7 @@ import typing
 
 import tensorflow as tf
 
+from sngan_tf.layers import power_iteration
 from sngan_tf.layers import spectra
 from sngan_tf.layers import substitution
 
@@ -19,7 +20,8 @@ class KernelGradient(typing.NamedTuple):
             larger kernel.
         share: Of the squared norm of G, how much lies along D, in [0, 1];
             0 where either is zero. D is u v^T for the norm of the matrix, and
-            what Appendix F puts in its place for others.
+            what Appendix F puts in its place for others. Of a kernel without
+            a `u` it is that of the first singular vectors of W_bar.
     """
 
     strength: tf.Tensor
@@ -27,10 +29,10 @@ class KernelGradient(typing.NamedTuple):
 
 
 def measure(model, objective, scale=1.0):
-    """Returns `{name: KernelGradient}` of each kernel that has a `u`.
+    """Returns `{name: KernelGradient}` of each kernel.
 
-    In inference: `u` is taken as it is, and no variable changes. Names are
-    those of `spectral_estimates`. It can be compiled.
+    In inference: `u` is taken as it is, and no variable changes. It can be
+    compiled.
 
     Args:
         model: A built Keras model.
@@ -38,36 +40,75 @@ def measure(model, objective, scale=1.0):
             `training=False`.
         scale: Factor on it in what is differentiated, and out of what is
             returned.
-    """
-    variables = {
-        kernel.name: kernel.variable for kernel in spectra.named_kernels(model)
-    }
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch([variable.value for variable in variables.values()])
-        sigmas = spectra.spectral_estimates(model)
-    variables = {name: variables[name] for name in sigmas}
-    # Each sigma is of one kernel, so that those of the sum are those of each.
-    slopes = tape.gradient(
-        [*sigmas.values()], [v.value for v in variables.values()]
-    )
 
+    Returns:
+        Names and order as of `spectral_norms`.
+    """
+    named = spectra.named_kernels(model)
     in_effect = spectra.in_effect(model)
-    kernels = [
-        tf.convert_to_tensor(in_effect[id(variable)])
-        for variable in variables.values()
-    ]
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(kernels)
-        given = dict(zip(map(id, variables.values()), kernels))
-        with substitution.given(given):
-            value = objective() * scale
-    gradients = tape.gradient(value, kernels, unconnected_gradients="zero")
+    kernels = [_float32(in_effect[id(kernel.variable)]) for kernel in named]
+    variables = [kernel.variable for kernel in named]
+
+    def scaled_objective():
+        with substitution.given(dict(zip(map(id, variables), kernels))):
+            return objective() * scale
+
+    gradients = _slopes(scaled_objective, variables, kernels)
+    # Each norm is of one kernel, so that the slopes of all together are those
+    # of each.
+    directions = _slopes(
+        lambda: _norms(model, named, kernels), variables, kernels
+    )
     return {
-        name: KernelGradient(
-            tf.reduce_sum(g * kernel) / scale, _share(g, slope)
+        kernel.name: KernelGradient(
+            tf.reduce_sum(g * value) / scale, _share(g, d)
         )
-        for name, g, kernel, slope in zip(variables, gradients, kernels, slopes)
+        for kernel, value, g, d in zip(named, kernels, gradients, directions)
     }
+
+
+def _norms(model, named, kernels):
+    """Returns sigma of each kernel: by its `u`, else of that in effect."""
+    estimates = spectra.spectral_estimates(model)
+    without = [
+        _norm(value, kernel.output_axes)
+        for kernel, value in zip(named, kernels)
+        if kernel.name not in estimates
+    ]
+    return [*estimates.values(), *without]
+
+
+def _norm(kernel, output_axes):
+    """Returns the largest singular value, whose slope is u v^T."""
+    # In float64 the small Gram matrix is as good as an SVD, and cheaper.
+    matrix = power_iteration.as_matrix(
+        tf.cast(tf.stop_gradient(kernel), tf.float64), output_axes
+    )
+    squared = tf.matmul(matrix, matrix, transpose_b=True)
+    # Of what is not finite it raises, before the training says so.
+    finite = tf.where(tf.math.is_finite(squared), squared, 0.0)
+    _, vectors = tf.linalg.eigh(finite)
+    linear_map = power_iteration.Matrix(len(kernel.shape), output_axes)
+    u = _float32(vectors[:, -1])
+    return power_iteration.measure(kernel, u, linear_map).value
+
+
+def _slopes(function, variables, kernels):
+    """Returns the gradient of a function's value in each kernel, float32."""
+    variables = [variable.value for variable in variables]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch([variables, kernels])
+        value = function()
+    # What is computed with is one of the two; the gradient in the other is 0.
+    both = tape.gradient(
+        value, [variables, kernels], unconnected_gradients="zero"
+    )
+    return [_float32(one) + _float32(other) for one, other in zip(*both)]
+
+
+def _float32(x):
+    # Gradients in embeddings are slices.
+    return tf.cast(tf.convert_to_tensor(x), tf.float32)
 
 
 def _share(one, other):

@@ -82,6 +82,16 @@ def _spectral_norm(layer, bound, **kwargs):
     )
 
 
+def _keras_spectral_norm(layer, coefficient):
+    if isinstance(layer, layers.Embedding):
+        raise ValueError(
+            "keras_spectral_norm must be given no Embedding, whose rows "
+            "Keras's layer casts to the integers of its inputs. Received: "
+            f"layer={layer.name}"
+        )
+    return layers.SpectralNormalization(layer, name=f"normalized_{layer.name}")
+
+
 def _spectral_regularization(layer, coefficient):
     return SpectralRegularization(
         layer, coefficient, name=f"regularized_{layer.name}"
@@ -205,12 +215,17 @@ METHODS = {
     ),
 }
 
+# What ours are compared with. Nobody should train by it: the layer that Keras
+# ships writes W / sigma over W, and its gradient is not that of the quotient.
+FOR_STUDIES = {"keras_spectral_norm": Method(layer=_keras_spectral_norm)}
+
 
 def get(name, coefficient=None):
     """Returns the `Method` of that name.
 
     Args:
-        name: A key of `METHODS`, or a `Method`, which is returned as it is.
+        name: A key of `METHODS` or of `FOR_STUDIES`, or a `Method`, which is
+            returned as it is.
         coefficient: Takes the place of the method's own; None keeps it.
 
     Raises:
@@ -219,12 +234,13 @@ def get(name, coefficient=None):
     """
     if isinstance(name, Method):
         return name
-    if name not in METHODS:
+    known = METHODS | FOR_STUDIES
+    if name not in known:
         raise ValueError(
             f"`method` must be one of {', '.join(METHODS)}. "
             f"Received: method={name}"
         )
-    method = METHODS[name]
+    method = known[name]
     if coefficient is None:
         return method
     if method.coefficient is None:

@@ -44,6 +44,8 @@ def _einsum_output_axes(equation):
 
 def _output_axes(layer):
     """Returns `{attribute: output axes}` of the kernels it may have itself."""
+    if isinstance(layer, layers.SpectralNormalization):
+        return {}  # Keras's; its `kernel` is that of the layer inside.
     if isinstance(layer, DEPTHWISE):
         return {"kernel": (-2, -1)}
     if isinstance(layer, SEPARABLE):

@@ -64,15 +64,16 @@ def _one_of(*names):
     return Rule(f"one of {', '.join(names)}", names.__contains__)
 
 
-def _key_of(module, attribute):
+def _key_of(module, listed, *unlisted):
     # Not before it is asked for: fields are known before Keras, which takes
     # seconds to import.
-    def names():
+    def names(attribute):
         module_of_names = importlib.import_module(f"sngan_tf.{module}")
         return getattr(module_of_names, attribute)
 
     return Rule(
-        lambda: f"one of {', '.join(names())}", lambda value: value in names()
+        lambda: f"one of {', '.join(names(listed))}",
+        lambda value: any(value in names(a) for a in (listed, *unlisted)),
     )
 
 
@@ -285,7 +286,7 @@ FIELDS = (
     Field(
         "method",
         "spectral_norm",
-        _key_of("gan.methods", "METHODS"),
+        _key_of("gan.methods", "METHODS", "FOR_STUDIES"),
         "What holds the discriminator; a row of sngan_tf/gan/methods.py. "
         "Those of SR-GAN edit kernels every 5th update, which "
         "`steps_per_execution` must divide.",
@@ -404,9 +405,9 @@ FIELDS = (
         "spectra.log_gradients",
         False,
         _BOOL,
-        "At each line of the log, of every discriminator kernel with a `u`: "
-        "lambda of Eq. 12, and the share of the gradient that lies along "
-        "u v^T. Costs half an update each time.",
+        "At each line of the log, of every discriminator kernel: lambda of "
+        "Eq. 12, and the share of the gradient that lies along u v^T. Costs "
+        "half an update each time.",
         free=True,
     ),
     Field(

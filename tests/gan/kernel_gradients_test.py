@@ -16,11 +16,17 @@ from sngan_tf.gan import losses
 from sngan_tf.layers import FrobeniusNormalization
 from sngan_tf.layers import SpectralNormalization
 from sngan_tf.layers import SpectralRegularization
+from sngan_tf.layers import WeightNormalization
 
 SHAPE, LATENTS = (5, 5, 1), 4
 RANDOM = np.random.default_rng(0)
 REAL, FAKE = RANDOM.normal(size=(2, 6, *SHAPE)).astype("float32")
 LOSS = losses.get("non_saturating").discriminator
+
+
+def bare(layer):
+    """Returns the layer as no method has it."""
+    return layer
 
 
 def discriminator(wrapper=SpectralNormalization, **kwargs):
@@ -41,6 +47,14 @@ def discriminator(wrapper=SpectralNormalization, **kwargs):
         if isinstance(layer, SpectralNormalization):
             layer.settle()
     return model
+
+
+def holders(model):
+    """Returns the layers that hold the two kernels."""
+    return [
+        getattr(layer, "layer", layer)
+        for layer in (model.layers[0], model.layers[-1])
+    ]
 
 
 def objective(model):
@@ -73,7 +87,7 @@ def norm_of_matrix(kernel):
 
 def sigmas(model, norm):
     """Returns a function of each kernel to its norm."""
-    conv = model.layers[0].layer
+    conv, _ = holders(model)
     entries = operators.of_each_entry(conv, conv.kernel, SHAPE)
 
     def norm_of_map(kernel):
@@ -87,17 +101,29 @@ def sigmas(model, norm):
     return of_conv, norm_of_matrix
 
 
+def values_of(model):
+    """Returns kernels and biases of the two layers, float64."""
+    return [
+        [np.asarray(variable.numpy(), "float64") for variable in variables]
+        for variables in zip(*((h.kernel, h.bias) for h in holders(model)))
+    ]
+
+
 def expected(model, norm="matrix", scale=lambda w, sigma: 1 / sigma):
     """Returns `{name: (lambda, share)}` by differences."""
-    holders = [model.layers[0].layer, model.layers[-1].layer]
-    kernels = [np.asarray(h.kernel.numpy(), "float64") for h in holders]
-    biases = [np.asarray(h.bias.numpy(), "float64") for h in holders]
+    kernels, _ = values_of(model)
     of_kernel = sigmas(model, norm)
     in_effect = [
         w * scale(i, f(w)) for i, (w, f) in enumerate(zip(kernels, of_kernel))
     ]
+    return expected_of(model, in_effect, of_kernel)
+
+
+def expected_of(model, in_effect, of_kernel=(norm_of_matrix,) * 2):
+    """Returns the same of kernels in effect, and functions to their norms."""
+    _, biases = values_of(model)
     found = {}
-    for i, holder in enumerate(holders):
+    for i, holder in enumerate(holders(model)):
 
         def moved(kernel, i=i):
             others = in_effect.copy()
@@ -105,7 +131,8 @@ def expected(model, norm="matrix", scale=lambda w, sigma: 1 / sigma):
             return value(others, biases)
 
         g = operators.differences(moved, in_effect[i])
-        d = operators.differences(of_kernel[i], kernels[i])
+        # As of W, for the norm of a multiple is that of W, multiplied.
+        d = operators.differences(of_kernel[i], in_effect[i])
         share = np.sum(g * d) ** 2 / (np.sum(g * g) * np.sum(d * d))
         found[holder.name] = (np.sum(g * in_effect[i]), share)
     return found
@@ -155,13 +182,60 @@ def test_both_are_of_a_regularized_kernel_as_it_is():
     check(model, expected(model, scale=lambda i, sigma: 1.0))
 
 
-def test_kernels_without_a_vector_are_left_out():
-    assert measured(discriminator(FrobeniusNormalization)) == {}
+# Kernels without a `u` of ours.
 
 
-def test_zero_kernel_has_neither():
-    model = discriminator()
-    for layer in (model.layers[0].layer, model.layers[-1].layer):
+def rows_of_norm_1(kernel):
+    squares = np.sum(kernel**2, axis=(*range(kernel.ndim - 1),))
+    return kernel / np.sqrt(squares)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "normalized"),
+    [
+        (bare, lambda w: w),
+        (layers.SpectralNormalization, lambda w: w),
+        (WeightNormalization, rows_of_norm_1),
+        (FrobeniusNormalization, lambda w: w / np.linalg.norm(w)),
+    ],
+    ids=["none", "keras_spectral_norm", "weight_norm", "frobenius_norm"],
+)
+def test_both_are_of_the_first_singular_vectors_without_a_u(
+    wrapper, normalized
+):
+    model = discriminator(wrapper)
+    kernels, _ = values_of(model)
+    check(model, expected_of(model, [normalized(w) for w in kernels]))
+
+
+def test_kernels_with_and_without_a_u_are_in_the_order_of_the_layers():
+    model = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            layers.Flatten(),
+            layers.Dense(3, name="first"),
+            SpectralNormalization(layers.Dense(3, name="second")),
+            layers.Dense(1, name="third"),
+        ]
+    )
+    found = measured(model)
+    assert [*found] == ["first", "second", "third"]
+    assert all(0 < gradient.share <= 1 for gradient in found.values())
+
+
+def test_kernels_that_are_not_finite_stop_nothing():
+    model = discriminator(bare)
+    kernel = model.layers[0].kernel
+    kernel.assign(kernel * np.nan)
+    assert np.isnan(measured(model)["conv"].strength)
+
+
+@pytest.mark.parametrize(
+    "wrapper", [SpectralNormalization, WeightNormalization, bare]
+)
+def test_zero_kernel_has_neither(wrapper):
+    model = discriminator(wrapper)
+    for layer in holders(model):
         layer.kernel.assign(0 * layer.kernel)
         layer.bias.assign(0 * layer.bias)
     found = measured(model)
@@ -181,10 +255,8 @@ def test_gradients_too_small_to_square_have_their_share():
 # Of a GAN.
 
 
-def build(num_classes=None, name="cnn", **kwargs):
-    networks = small.build(
-        name, (8, 8, 1), LATENTS, 1.0, num_classes=num_classes
-    )
+def build(num_classes=None, name="cnn", method="spectral_norm", **kwargs):
+    networks = small.build(name, (8, 8, 1), LATENTS, 1.0, method, num_classes)
     gan = GAN(*networks, num_classes=num_classes, **kwargs)
     gan.compile("sgd", "sgd")
     return gan
@@ -199,15 +271,20 @@ def batch(count, num_classes=None):
 
 
 @pytest.mark.parametrize(
-    ("num_classes", "name", "kernels"),
+    ("num_classes", "name", "method", "kernels"),
     [
-        (None, "cnn", 2),
-        (3, "resnet_projection", 3),
-        (3, "acgan_resnet", 3),
+        (None, "cnn", "spectral_norm", 2),
+        (3, "resnet_projection", "spectral_norm", 3),
+        (3, "acgan_resnet", "spectral_norm", 3),
+        (None, "cnn", "keras_spectral_norm", 2),
+        (3, "resnet_projection", "none", 3),
+        (3, "resnet_projection", "weight_norm", 3),
     ],
 )
-def test_gan_is_measured_by_seed_and_step_alone(num_classes, name, kernels):
-    gan = build(num_classes, name, seed=5)
+def test_gan_is_measured_by_seed_and_step_alone(
+    num_classes, name, method, kernels
+):
+    gan = build(num_classes, name, method, seed=5)
     data = batch(6, num_classes)
     measure = tf.function(lambda: gan.kernel_gradients(data))
     before = [variable.numpy() for variable in gan.variables]
@@ -264,11 +341,12 @@ def test_float16_loses_no_small_gradients():
         )
 
 
-def test_gan_of_two_replicas_is_measured_as_of_one(two_replicas):
+@pytest.mark.parametrize("method", ["spectral_norm", "none", "weight_norm"])
+def test_gan_of_two_replicas_is_measured_as_of_one(two_replicas, method):
     def measured(scope):
         keras.utils.set_random_seed(3)
         with scope:
-            gan = build()
+            gan = build(method=method)
         return tf.function(lambda: gan.kernel_gradients(batch(6)))()
 
     one = measured(contextlib.nullcontext())

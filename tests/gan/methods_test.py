@@ -266,6 +266,26 @@ def test_orthonormal_layer_survives_its_config():
     assert isinstance(copy.kernel_initializer, keras.initializers.Orthogonal)
 
 
+@pytest.mark.parametrize("kind", ["conv", "dense"])
+def test_row_for_studies_is_keras_layer_as_it_ships(kind):
+    wrapper = wrapped("keras_spectral_norm", kind)
+    assert type(wrapper) is layers.SpectralNormalization
+    assert (wrapper.name, wrapper.power_iterations) == ("normalized_inner", 1)
+
+
+def test_row_for_studies_is_no_method_that_is_listed():
+    assert "keras_spectral_norm" not in methods.METHODS
+    for loss in ALL:
+        methods.check_loss("keras_spectral_norm", loss)
+    with pytest.raises(ValueError, match="has no coefficient"):
+        methods.get("keras_spectral_norm", 2.0)
+
+
+def test_row_for_studies_refuses_what_keras_layer_rounds():
+    with pytest.raises(ValueError, match="no Embedding.*layer=inner"):
+        wrapped("keras_spectral_norm", "embedding")
+
+
 @pytest.mark.parametrize("name", ["batch_norm", "layer_norm"])
 def test_feature_maps_are_shifted_and_not_scaled(name):
     layer = normalized_model(name).get_layer("norm")

@@ -519,6 +519,27 @@ def test_saved_conditional_model_goes_on_where_it_stopped(tmp_path):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+def test_keras_layer_divides_once_in_each_discriminator_update():
+    """By one power iteration, kept; and in a generator's nothing is kept."""
+    discriminator = small.build(
+        "cnn", SHAPE, LATENTS, 1.0, "keras_spectral_norm"
+    )[1]
+    gan = build(linear_generator(), discriminator, loss="wasserstein")
+    layer = discriminator.get_layer("normalized_conv_1")
+    kernel, u = layer.kernel.numpy(), layer.vector_u.numpy()[0]
+    w = kernel.reshape(-1, len(u)).T
+    v = w.T @ u / np.linalg.norm(w.T @ u)
+    sigma = np.linalg.norm(w @ v)
+    gan.discriminator_optimizer.learning_rate.assign(0.0)
+    gan._discriminator_step(tf.constant(real_images(4)), None, draw=0)
+    np.testing.assert_allclose(layer.kernel, kernel / sigma, rtol=1e-5)
+    np.testing.assert_allclose(layer.vector_u[0], w @ v / sigma, rtol=1e-4)
+    before = [variable.numpy() for variable in discriminator.variables]
+    gan._generator_step(4, 1)
+    for a, b in zip(discriminator.variables, before, strict=True):
+        np.testing.assert_array_equal(a, b, err_msg=a.path)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "loss"),

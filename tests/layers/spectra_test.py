@@ -124,6 +124,29 @@ def test_normalized_recurrent_layer_stands_at_its_bounds():
     )
 
 
+def test_kernels_of_keras_own_normalization_are_those_of_the_layers_inside():
+    model = keras.Sequential(
+        [
+            layers.Input((5, 5, 2)),
+            layers.SpectralNormalization(
+                layers.Conv2DTranspose(3, 2, name="transpose")
+            ),
+            layers.Flatten(),
+            layers.SpectralNormalization(layers.Dense(4, name="dense")),
+        ]
+    )
+    transpose, _, dense = [
+        getattr(layer, "layer", None) for layer in model.layers
+    ]
+    assert spectral_norms(model) == pytest.approx(
+        {
+            "transpose": norm(transpose.kernel, ROWS["transpose"]),
+            "dense": norm(dense.kernel, ROWS["dense"]),
+        },
+        rel=1e-9,
+    )
+
+
 def test_zero_kernel_has_norm_zero():
     layer = layers.Dense(3, kernel_initializer="zeros", name="dense")
     layer.build((None, 4))

@@ -13,13 +13,13 @@ from sngan_tf.layers import SpectralNormalization
 from sngan_tf.runs import checkpoint
 
 
-def build_gan():
+def build_gan(wrapper=SpectralNormalization):
     """A small one with all that the networks of the paper have to save."""
     generator = keras.Sequential(
         [keras.Input((2,)), layers.Dense(3), layers.BatchNormalization()]
     )
     discriminator = keras.Sequential(
-        [keras.Input((3,)), SpectralNormalization(layers.Dense(1))]
+        [keras.Input((3,)), wrapper(layers.Dense(1))]
     )
     gan = gan_lib.GAN(generator, discriminator, average_decay=0.5)
     gan.compile(
@@ -95,6 +95,14 @@ def test_new_gan_gets_every_variable_back(gan, tmp_path):
     other = build_gan()
     assert checkpoint.Checkpoints(other, tmp_path, keep=9).restore() == 10
     assert_holds(other, 10)
+
+
+def test_keras_own_normalization_gets_every_variable_back(tmp_path):
+    save(build_gan(layers.SpectralNormalization), tmp_path, 3)
+    other = build_gan(layers.SpectralNormalization)
+    assert any("vector_u" in name for name in values(other))
+    assert checkpoint.Checkpoints(other, tmp_path, keep=9).restore() == 3
+    assert_holds(other, 3)
 
 
 def test_without_checkpoint_nothing_changes(gan, tmp_path):

@@ -98,6 +98,13 @@ def saved(**changes):
     return {**values, **changes}
 
 
+def test_rows_for_studies_are_taken_and_not_listed():
+    config = fields.defaults()
+    config.method = "keras_spectral_norm"
+    fields.check(config)
+    assert "keras_spectral_norm" not in fields.table()
+
+
 def test_completed_adds_defaults_alone():
     values = saved(**{"data.batch_size": 8, "generator_batch_size": 8})
     known = {
