@@ -29,6 +29,7 @@ SETTINGS = ("C", "F")
 def get_config(size=""):
     config = sizes.config(size, width=0.25, updates=2_000, evaluations=10)
     config.spectra.log_gradients = True
+    config.log_every = 25
     config.study = Study(
         name=sizes.named("gradient", size),
         cells=grid(

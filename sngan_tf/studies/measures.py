@@ -78,8 +78,12 @@ def singular_values(run, config):
 
 
 def bounds(run, config):
-    """Returns norms of the maps and Lipschitz bounds at the run's end."""
-    discriminator = loading.load_run(run.path).discriminator
+    """Returns norms of the maps and Lipschitz bounds at the last checkpoint."""
+    del config
+    if not run.has_checkpoint():
+        return []
+    gan = loading.load_run(run.path)
+    discriminator = gan.discriminator
     constant = certificates.lipschitz_bounds(discriminator)
     norms = certificates.operator_norms(discriminator)
     found = {"lipschitz": (constant.lower, constant.upper)} | {
@@ -88,7 +92,7 @@ def bounds(run, config):
     }
     return [
         {
-            "step": config.updates,
+            "step": int(gan.step.numpy()),
             "metric": f"{name}/{side}",
             "value": float(value),
         }
