@@ -8,7 +8,7 @@ Labels concatenated to a feature map (Table 6c), projected (Miyato & Koyama,
 others are the authors'). All under spectral normalization with the hinge loss,
 Adam as for the paper's ResNets. The paper compares the first two on ImageNet.
 
-Reduced: an eighth of the width, 1,500 generator updates.
+Reduced: an eighth of the width, 1,000 generator updates.
 """
 
 import functools
@@ -29,7 +29,7 @@ NETWORKS = {
 
 def get_config(size=""):
     config = sizes.config(
-        size, width=0.125, updates=1_500, digits_updates=1_500, evaluations=3
+        size, width=0.125, updates=1_000, digits_updates=1_000, evaluations=4
     )
     arguments.set_resnet_training(config)
     config.loss = "hinge"

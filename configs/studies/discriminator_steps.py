@@ -5,7 +5,7 @@
 n_dis of 1, 2, 5, 10 and 20, the rest as setting D, spectral and weight
 normalization. The paper has 10,000 generator updates.
 
-Reduced: an eighth of Table 3's width, 1,500 generator updates.
+Reduced: an eighth of Table 3's width, 1,000 generator updates.
 """
 
 import functools
@@ -22,7 +22,7 @@ STEPS = (1, 2, 5, 10, 20)
 
 
 def get_config(size=""):
-    config = sizes.config(size, width=0.125, updates=1_500, evaluations=3)
+    config = sizes.config(size, width=0.125, updates=1_000, evaluations=2)
     if size == "full":  # As the paper has it here.
         config.updates = 10_000
         config.evaluate_every = 1_000

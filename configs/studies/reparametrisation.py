@@ -8,7 +8,7 @@ scale for each layer (Appendix E), on Table 3's networks; and the rows of
 Table 8, with an auxiliary classifier on Gulrajani's ResNet, alone and with
 spectral normalization. Setting A, that of WGAN-GP's authors.
 
-Reduced: an eighth of the width, 2,000 generator updates.
+Reduced: an eighth of the width, 1,000 generator updates.
 """
 
 import functools
@@ -39,7 +39,7 @@ CLASSIFIED = {
 
 
 def get_config(size=""):
-    config = sizes.config(size, width=0.125, updates=2_000, evaluations=4)
+    config = sizes.config(size, width=0.125, updates=1_000, evaluations=4)
     config.update_from_flattened_dict(arguments.setting("A"))
     config.loss = "wasserstein"
     # Gulrajani's networks are of 32 pixels alone.

@@ -8,7 +8,7 @@ that A, D, E and F have five times the discriminator updates of B and C. Beside
 the paper's methods stand none, spectral normalization with the hinge loss, and
 R1 + R2 with the relativistic loss.
 
-Reduced: an eighth of Table 3's width, 2,000 generator updates.
+Reduced: an eighth of Table 3's width, 1,000 generator updates.
 """
 
 import functools
@@ -39,7 +39,7 @@ COLLAPSED = 2.0
 
 def get_config(size=""):
     config = sizes.config(
-        size, width=0.125, updates=2_000, digits_updates=2_000, evaluations=2
+        size, width=0.125, updates=1_000, digits_updates=1_000, evaluations=2
     )
     config.study = Study(
         name=sizes.named("robustness", size),
