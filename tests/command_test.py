@@ -276,9 +276,50 @@ def test_configs_have_names_and_arguments(tmp_path):
         "--mode=train --config=cifar10_cnn:method=none,setting=D "
         "--workdir=somewhere"
     )
+    studies = (ROOT / "configs" / "studies").glob("*.py")
     assert {*command.shipped_configs()} == {
-        path.stem for path in (ROOT / "configs").glob("*.py")
+        *(path.stem for path in (ROOT / "configs").glob("*.py")),
+        *(f"studies/{path.stem}" for path in studies),
     }
+
+
+STUDY = "--config=studies/gradient:digits"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--mode=study"], "`config` must be a study, such as"),
+        ([STUDY], "`mode` must be study for the config of a study"),
+        ([STUDY, "--mode=train"], "`mode` must be study"),
+        (["--cells=1/2"], "`cells` and `draw` are for --mode=study alone"),
+        (["--mode=train", "--draw"], "`cells` and `draw` are for --mode=study"),
+        (["--mode=study", f"{STUDY}s"], "digits, full, or none. Received: di"),
+    ],
+)
+def test_studies_are_for_their_mode(tmp_path, arguments, message):
+    process = run_forked(tmp_path, *arguments)
+    assert process.returncode == 2
+    assert message in error_of(process)
+    assert not list(tmp_path.iterdir())
+
+
+def test_study_is_drawn_from_its_table(tmp_path):
+    """With the fields of its config to be overridden as any."""
+    process = run_forked(
+        tmp_path, "--mode=study", STUDY, "--cells=4/3", "--config.seed=3"
+    )
+    assert process.returncode == 1
+    assert "Received: --cells=4/3" in error_of(process)
+    results = tmp_path / "docs" / "results"
+    results.mkdir(parents=True)
+    source = next((ROOT / "docs" / "results").glob("gradient*.csv"))
+    (results / "gradient_digits.csv").write_bytes(source.read_bytes())
+    process = run_forked(tmp_path, "--mode=study", STUDY, "--draw")
+    assert process.returncode == 0, process.stderr
+    paths = process.stdout.split()
+    assert "docs/results/gradient_digits_curves.png" in paths
+    assert all((tmp_path / path).is_file() for path in paths)
 
 
 @pytest.mark.parametrize(

@@ -39,11 +39,15 @@ CLASSIFIED = {
 
 
 def get_config(size=""):
-    config = sizes.config(size, width=0.125, updates=1_000, evaluations=4)
+    config = sizes.config(
+        size, width=0.125, updates=1_000, digits_updates=1_000, evaluations=4
+    )
     config.update_from_flattened_dict(arguments.setting("A"))
     config.loss = "wasserstein"
     # Gulrajani's networks are of 32 pixels alone.
     classified = {"network.name": "acgan_resnet", "data.image_size": 32}
+    if size == "digits":
+        classified["network.width"] = 0.125
     config.study = Study(
         name=sizes.named("reparametrisation", size),
         cells=by_seed(

@@ -73,13 +73,14 @@ def draw(of, to=FOLDER, page=PAGE):
     Returns:
         The paths of what was drawn.
     """
-    rows = results_lib.read(to / f"{of.name}.csv")
+    table = to / f"{of.name}.csv"
+    rows = results_lib.read(table)
     if not rows:
         return []
     paths = []
     for name, function in of.figures.items():
         paths.append(to / f"{of.name}_{name}.png")
-        figures.save(paths[-1], function(rows))
+        figures.save(paths[-1], function(rows), results_lib.digest(table))
     tables = {
         f"{of.name} {name}": function(rows)
         for name, function in of.tables.items()
@@ -179,7 +180,7 @@ class _Grid:
                     evaluate_mode.evaluate(config, run)
             except errors.Diverged as error:
                 note = errors.first_line(error)
-        rows = files.read_rows(run.scores)
+        rows = _portable(files.read_rows(run.scores), config)
         for measure in self._study.measures:
             rows += measure(run, config)
         reached = [row["step"] for row in files.read_rows(run.train_log)]
@@ -204,9 +205,9 @@ class _Grid:
             make = scoring.maker(config, pictures, "quick")
             self._data[name] = pictures, make
             if make:
-                rows = make().real(0)
+                rows = _portable(make().real(0), config)
                 values = {"seed": 0, "updates": 0, "seconds": 0}
-                self._add(f"real {pictures.reference}", values, rows)
+                self._add(f"real {rows[0]['reference']}", values, rows)
         return self._data[name]
 
     def _add(self, cell, values, rows):
@@ -215,6 +216,17 @@ class _Grid:
         if cell in self._configs:
             values["command"] += f" --cells={cell}"
         self.table.add(cell, [{"cell": cell, **row, **values} for row in rows])
+
+
+def _portable(rows, config):
+    """Returns scores with folders as the config names them."""
+    name = config.data.name
+    return [
+        {**row, "reference": name}
+        if row["reference"].startswith("folder:")
+        else row
+        for row in rows
+    ]
 
 
 class _Moved:

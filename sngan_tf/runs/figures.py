@@ -21,14 +21,20 @@ _WINDOWS = 15  # Of running medians, in a whole run.
 _DARK, _LIGHT, _RED = "#1f4e79", "#9dc3e6", "#c00000"
 
 
-def save(path, figure):
+def save(path, figure, source=""):
     """Writes a figure as a PNG, whole or not at all.
+
+    Args:
+        path: Of the file.
+        figure: Matplotlib's.
+        source: What it was drawn from, kept in the file as `Source`.
 
     Raises:
         UserError: If the disk refuses.
     """
+    metadata = {"Source": source} if source else None
     with errors.writing(path), files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=_DPI)
+        figure.savefig(temporary, dpi=_DPI, metadata=metadata)
 
 
 def singular_values(network, title):

@@ -1,6 +1,7 @@
 """The table of a study: a `.csv` file, one row for each score of a cell."""
 
 import csv
+import hashlib
 import io
 import math
 
@@ -120,6 +121,11 @@ def read(path):
         raise UserError(
             f"{path} must be a table of a study. Received: {error}"
         ) from error
+
+
+def digest(path):
+    """Returns a hash of a table, which figures that are drawn of it bear."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _parsed(row):

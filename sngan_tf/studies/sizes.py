@@ -44,6 +44,7 @@ def config(size, width, updates, digits_updates=3_000, evaluations=5):
     common = fields.defaults()
     common.loss = "non_saturating"
     common.data.name = "cifar10"
+    common.evaluation.classifier = "cifar10"
     common.updates = updates
     common.network.width = width
     if size == "full":
@@ -51,12 +52,14 @@ def config(size, width, updates, digits_updates=3_000, evaluations=5):
         common.network.width = 1.0
         common.evaluation.protocol = "paper"
         common.evaluation.features = "inception"
+        common.evaluation.classifier = ""
     else:
         common.operation_threads = 1
     if size == "digits":
         common.updates = digits_updates
         common.network.width = 0.25
         common.data.name = "digits"
+        common.evaluation.classifier = ""
         common.data.image_size = 16
         common.data.batch_size = 32
         common.data.shift = 1
