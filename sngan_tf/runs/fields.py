@@ -461,10 +461,18 @@ FIELDS = (
         free=True,
     ),
     Field(
+        "evaluation.classifier",
+        "",
+        _TEXT,
+        "A saved classifier, so that scores compare between machines: cifar10, "
+        "which comes with the package, or a .keras file; empty trains one.",
+        free=True,
+    ),
+    Field(
         "evaluation.classifier_updates",
         600,
         _POSITIVE,
-        "That the classifier is trained for, of 64 pictures each, rounded up "
+        "That it is trained for then, of 64 pictures each, rounded up "
         "to whole epochs.",
         free=True,
     ),
