@@ -86,6 +86,17 @@ def _strategy():
     )
 
 
+def _pretrained():
+    def names():
+        module = importlib.import_module("sngan_tf.networks.pretrained")
+        return module.names()
+
+    return Rule(
+        lambda: f"empty or one of {', '.join(names())}",
+        lambda value: value == "" or value in names(),
+    )
+
+
 _BOOL = Rule("True or False", lambda value: isinstance(value, bool))
 _TEXT = Rule("text", lambda value: isinstance(value, str))
 _SEED = Rule("in [0, 2^31)", lambda value: 0 <= value < 2**31)
@@ -417,6 +428,14 @@ FIELDS = (
         "last",
         _one_of("last", "best"),
         "Which checkpoint samples, exports and spectra are of.",
+        free=True,
+    ),
+    Field(
+        "pretrained",
+        "",
+        _pretrained(),
+        "Generator that comes with the package, of which --mode=sample is in "
+        "place of a run's.",
         free=True,
     ),
     Field("sampling.seed", 0, _SEED, "Of the latents of grids.", free=True),

@@ -143,6 +143,7 @@ FREE = {
     "sample_every",
     "evaluate_every",
     "checkpoint",
+    "pretrained",
 }
 
 
