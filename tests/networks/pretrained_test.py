@@ -92,6 +92,7 @@ def test_files_are_small_and_have_a_card(name):
     assert all(path.stat().st_size < 2e6 for path in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_both_load_without_this_package(name, networks, tmp_path):
     np.save(tmp_path / "latents.npy", latents())
     subprocess.run(

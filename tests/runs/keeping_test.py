@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 
+import keep_generator
 import keras
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.networks import pretrained
 from sngan_tf.runs import build
 from sngan_tf.runs import card
 from sngan_tf.runs import checkpoint
@@ -93,6 +95,23 @@ def test_kept_networks_are_those_of_the_run(
     assert len(generator.trainable_weights) == trainable > 0
 
 
+def test_example_keeps_a_run_by_name(save_run, run, tmp_path, monkeypatch):
+    gan = save_run()
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path / "weights")
+    flags = ["--checkpoint=last", "--data=cifar10", "--note=Or nearly."]
+    arguments = ["keep_generator.py", str(run.path), "mine", *flags]
+    monkeypatch.setattr(sys, "argv", arguments)
+    keep_generator.main()
+    assert pretrained.names() == ["mine"]
+    generator, _ = pretrained.pretrained("mine")
+    np.testing.assert_array_equal(
+        sampler_lib.Sampler(generator).many(3, 5), gan.sampler.many(3, 5)
+    )
+    about = (tmp_path / "weights" / "mine" / "README.md").read_text()
+    assert "withdrew in 2020. Or nearly.\n" in about
+
+
+@pytest.mark.slow
 def test_card_says_how_to_load_them_without_this_package(
     save_run, run, tmp_path
 ):

@@ -176,6 +176,7 @@ def test_other_classes_are_refused(kept):
     assert message.endswith("own.keras, of 3")
 
 
+@pytest.mark.slow
 def test_saved_classifier_answers_alike_on_jax(kept, tmp_path):
     pytest.importorskip("jax")
     check_on_jax(*kept, SHAPE, tmp_path)
@@ -212,6 +213,7 @@ def test_the_one_of_cifar10_comes_along():
     assert network.name == CIFAR10_NAME
 
 
+@pytest.mark.slow
 def test_the_one_of_cifar10_answers_alike_on_jax(tmp_path):
     pytest.importorskip("jax")
     model = keras.models.load_model(CIFAR10)
