@@ -22,8 +22,7 @@ def pretrained(name):
     `README.md` beside them.
 
     Args:
-        name: `"digits"`, 16 pixels gray, or `"cifar10"`, 32 pixels in colour;
-            one of `names()`.
+        name: One of `names()`, such as `"digits"`, 16 pixels, gray.
 
     Returns:
         `(generator, discriminator)`: latents `(batch, 128)`, standard normal,
