@@ -19,6 +19,7 @@ _HOMES = {
     "load_run": "runs.loading",
     "margin_radius": "certificates",
     "operator_norms": "certificates",
+    "pretrained": "networks.pretrained",
     "register_lipschitz": "certificates",
     "spectral_complexity": "certificates",
     "wrap": "layers",

@@ -63,6 +63,13 @@ def test_certificates_run_as_they_stand(monkeypatch):
     ).upper == pytest.approx(1)
 
 
+def test_pretrained_generator_of_the_readme_draws():
+    (block,) = (block for block in README if "pretrained(" in block)
+    names = {}
+    exec(block, names)
+    assert names["images"].shape == (16, 16, 16, 1)
+
+
 @pytest.mark.slow
 def test_gan_of_the_readme_runs_as_it_stands(
     monkeypatch, shared_cache, tmp_path

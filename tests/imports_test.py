@@ -129,6 +129,23 @@ def test_wheel_has_every_folder():
     }
 
 
+def test_wheel_has_every_file():
+    settings = configparser.ConfigParser()
+    settings.read(PACKAGE.parent / "setup.cfg")
+    matched = {
+        path
+        for package, patterns in settings["options.package_data"].items()
+        for pattern in patterns.split()
+        for path in PACKAGE.parent.joinpath(*package.split(".")).glob(pattern)
+    }
+    others = {
+        path
+        for path in PACKAGE.rglob("*.*")
+        if path.suffix not in (".py", ".pyc")
+    }
+    assert matched == others
+
+
 def test_package_itself_imports_nothing():
     assert {package for package, _ in imports_of("__init__")} == {
         "importlib",

@@ -1,4 +1,4 @@
-"""`--mode=sample`: pictures of a trained generator."""
+"""`--mode=sample`: pictures of a trained generator, a run's or shipped."""
 
 import math
 
@@ -9,7 +9,9 @@ from sngan_tf import errors
 from sngan_tf import files
 from sngan_tf import images as images_lib
 from sngan_tf.gan import sampler as sampler_lib
+from sngan_tf.networks import pretrained
 from sngan_tf.runs import build
+from sngan_tf.runs import fields
 
 with errors.extra("train"):
     from PIL import Image
@@ -26,29 +28,50 @@ def sample(config, workdir):
 
     In `samples/`, under a name that says all that they are a function of:
     `last_step_NNNNNNNN_seed_NNNNNNNN_label_N_count_N.png`, without label if
-    they are of all classes in turn.
+    they are of all classes in turn. Where the config names a pretrained
+    generator it needs no run, and its name stands in place of the update:
+    `pretrained_NAME_seed_NNNNNNNN_count_N.png`.
 
     Returns:
         The path of the grid.
     """
-    gan = build.restored_gan(config, workdir)
+    of = _pretrained(config) if config.pretrained else _run(config, workdir)
+    sampler, name, what = of
     seed, count, label = (
         config.sampling[key] for key in ("seed", "count", "label")
     )
-    step = int(keras.ops.convert_to_numpy(gan.step))
-    name = f"{config.checkpoint}_step_{step:08d}_seed_{seed:08d}"
+    name += f"_seed_{seed:08d}"
     if label >= 0:
         name += f"_label_{label}"
     path = workdir.samples / f"{name}_count_{count}.png"
-    images = gan.sampler.many(seed, count, label)
-    text = [f"update {step} ({config.checkpoint}), seed {seed}"]
-    if gan.num_classes:
-        text.append(_classes(config, gan.num_classes))
+    images = sampler.many(seed, count, label)
+    text = [f"{what}, seed {seed}"]
+    if sampler.num_classes:
+        text.append(_classes(config, sampler.num_classes))
     images_lib.save_png(path, _captioned(sampler_lib.grid(images), text))
     array = path.with_suffix(".npy")
     with errors.writing(array), files.replacing(array) as temporary:
         np.save(temporary, images)
     return path
+
+
+def _run(config, workdir):
+    """Returns a run's sampler, and its update for the name and the caption."""
+    gan = build.restored_gan(config, workdir)
+    step = int(keras.ops.convert_to_numpy(gan.step))
+    which = config.checkpoint
+    return gan.sampler, f"{which}_step_{step:08d}", f"update {step} ({which})"
+
+
+def _pretrained(config):
+    """Returns the same of a generator that comes with the package."""
+    fields.check(config)
+    build.resolve_label(config, 0)
+    build.set_up(config)
+    name = config.pretrained
+    generator, _ = pretrained.pretrained(name)
+    sampler = sampler_lib.Sampler(generator)
+    return sampler, f"pretrained_{name}", f"pretrained {name}"
 
 
 def _classes(config, num_classes):

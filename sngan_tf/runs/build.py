@@ -30,6 +30,11 @@ def check(config):
         UserError: Naming the field, the rule and the value.
     """
     fields.check(config)
+    if config.pretrained:
+        raise UserError(
+            "`pretrained` is for --mode=sample alone. "
+            f"Received: pretrained={config.pretrained}"
+        )
     size = config.data.image_size
     with as_user_error():
         methods.check_loss(config.method, config.loss)
@@ -148,7 +153,7 @@ def gan(config):
     size = config.data.image_size
     method = methods.get(config.method, config.coefficient or None)
     num_classes = config.data.num_classes if is_conditional(config) else None
-    _resolve_label(config, num_classes or 0)
+    resolve_label(config, num_classes or 0)
     with _dtype_policy(config.precision):
         generator, discriminator = networks.build(
             config.network.name,
@@ -242,7 +247,12 @@ def _dtype_policy(name):
         keras.config.set_dtype_policy(before)
 
 
-def _resolve_label(config, count):
+def resolve_label(config, count):
+    """Makes a name in `sampling.label` the number of its class.
+
+    Raises:
+        UserError: If it is none of so many classes.
+    """
     label, names = config.sampling.label, config.data.class_names
     number = names.index(label) if label in names else label
     if isinstance(number, str) or number >= count:

@@ -87,6 +87,17 @@ def _strategy():
     )
 
 
+def _pretrained():
+    def names():
+        module = importlib.import_module("sngan_tf.networks.pretrained")
+        return module.names()
+
+    return Rule(
+        lambda: f"empty or one of {', '.join(names())}",
+        lambda value: value == "" or value in names(),
+    )
+
+
 _BOOL = Rule("True or False", lambda value: isinstance(value, bool))
 _TEXT = Rule("text", lambda value: isinstance(value, str))
 _SEED = Rule("in [0, 2^31)", lambda value: 0 <= value < 2**31)
@@ -435,6 +446,14 @@ FIELDS = (
         "Which checkpoint samples, exports and spectra are of.",
         free=True,
     ),
+    Field(
+        "pretrained",
+        "",
+        _pretrained(),
+        "Generator that comes with the package, of which --mode=sample is in "
+        "place of a run's.",
+        free=True,
+    ),
     Field("sampling.seed", 0, _SEED, "Of the latents of grids.", free=True),
     Field("sampling.count", 100, _POSITIVE, "Pictures in a grid.", free=True),
     Field(
@@ -477,10 +496,18 @@ FIELDS = (
         free=True,
     ),
     Field(
+        "evaluation.classifier",
+        "",
+        _TEXT,
+        "A saved classifier, so that scores compare between machines: cifar10, "
+        "which comes with the package, or a .keras file; empty trains one.",
+        free=True,
+    ),
+    Field(
         "evaluation.classifier_updates",
         600,
         _POSITIVE,
-        "That the classifier is trained for, of 64 pictures each, rounded up "
+        "That it is trained for then, of 64 pictures each, rounded up "
         "to whole epochs.",
         free=True,
     ),

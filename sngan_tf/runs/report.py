@@ -32,8 +32,9 @@ def table(workdir):
         if where and (isinstance(where, str) or where.exists())
     )
     best = checkpoint.latest_step(workdir.best)
-    for measured, scores in _groups(workdir).items():
-        lines += ["", _caption(*measured), *_score_lines(scores, best)]
+    rows = files.read_rows(workdir.scores)
+    for measured, scores in by_measure(rows).items():
+        lines += ["", caption(*measured), *_score_lines(scores, best)]
     lines += ["", *spectra_lines(workdir.spectra)]
     return "\n".join(lines).strip()
 
@@ -77,10 +78,11 @@ def _training(workdir):
 
 
 def _newest_sample(workdir):
-    paths = workdir.samples.glob("[!.]*_step_*_seed_*.png")
+    paths = workdir.samples.glob("[!.]*_seed_*.png")
     path = max(paths, key=lambda path: path.stat().st_mtime_ns, default=None)
-    step = path and int(re.search(r"_step_(\d+)_", path.name)[1])
-    return _of_update(workdir, path, step)
+    # That of a pretrained generator is of no update of the run.
+    step = path and re.search(r"_step_(\d+)_", path.name)
+    return _of_update(workdir, path, step and int(step[1]))
 
 
 def _saved_model(workdir):
@@ -109,18 +111,19 @@ def _of_update(workdir, path, step):
     return f"{path}, of update {step}{behind}"
 
 
-def _groups(workdir):
+def by_measure(rows):
     """Returns the scores of each `(protocol, reference, features, resize)`."""
-    groups = {}
-    for row in files.read_rows(workdir.scores):
+    found = {}
+    for row in rows:
         measured = tuple(
             row[key] for key in ("protocol", "reference", "features", "resize")
         )
-        groups.setdefault(measured, []).append(row)
-    return groups
+        found.setdefault(measured, []).append(row)
+    return found
 
 
-def _caption(protocol, reference, features, resize):
+def caption(protocol, reference, features, resize):
+    """Returns what scores were measured on, in words."""
     return (
         f"scores, protocol {protocol}: real pictures of {reference}, by "
         f"{features} (resize: {resize})"
@@ -140,9 +143,9 @@ def _score_lines(rows, best):
     for metric in dict.fromkeys(row["metric"] for row in generated):
         found = [values.get((metric, step)) for step in steps.values()]
         real = [row for row in rows if row["metric"] == f"real_{metric}"][-1:]
-        counts = _counts(next(filter(None, found)))
-        standing = f"{_value(real[0])} ({_counts(real[0])})" if real else ""
-        lines.append((metric, *map(_value, found), counts, standing))
+        counts = counted(next(filter(None, found)))
+        standing = f"{shown(real[0])} ({counted(real[0])})" if real else ""
+        lines.append((metric, *map(shown, found), counts, standing))
     return _aligned(lines)
 
 
@@ -153,14 +156,16 @@ def _aligned(rows):
     return ["  ".join(map(str.ljust, cells, widths)).rstrip() for cells in rows]
 
 
-def _value(row):
+def shown(row):
+    """Returns a score in words, empty for None."""
     if row is None:
         return ""
     std = f" ± {row['std']:.3g}" if row["std"] is not None else ""
     return f"{row['value']:.4g}{std}"
 
 
-def _counts(row):
+def counted(row):
+    """Returns how many pictures a score was measured on, in words."""
     real = f"{row['num_real']:,}" if row["num_real"] else "-"
     return f"{row['num_fake']:,} / {real}"
 

@@ -52,38 +52,47 @@ def maker(config, pictures, protocol):
         UserError: As of `scorer`.
     """
     evaluation = config.evaluation
-    if evaluation.features == "classifier" and len(pictures.class_names) < 2:
+    by_classifier = evaluation.features == "classifier"
+    saved = by_classifier and evaluation.classifier
+    if by_classifier and not saved and len(pictures.class_names) < 2:
         _LOGGER.warning(
             "Not scored: a classifier needs two or more labels, which %s does "
-            "not have; --config.evaluation.features=inception does without",
+            "not have; --config.evaluation.features=inception does without, as "
+            "does a saved one, --config.evaluation.classifier",
             pictures.reference,
         )
         return None
     protocol = protocols.get(protocol, evaluation.samples)
     held_out = _held_out(config, pictures) if protocol.held_out else None
     scorer_lib.check(protocol, pictures, held_out)
-    inception = None
-    if evaluation.features == "inception":
-        inception = features.load_inception(evaluation.inception)
+    network = None
+    if saved:
+        network = features.saved_classifier(saved, pictures)
+    elif not by_classifier:
+        network = features.load_inception(evaluation.inception)
 
     @functools.cache
     def make():
-        network = inception or _classifier(pictures, evaluation)
+        scored_by = network or features.load_classifier(
+            pictures, evaluation.classifier_updates
+        )
+        if by_classifier and len(pictures.class_names) > 1:
+            _say_accuracy(scored_by, pictures)
         return scorer_lib.Scorer(
-            network, protocol, pictures, held_out, evaluation.seed
+            scored_by, protocol, pictures, held_out, evaluation.seed
         )
 
     return make
 
 
-def _classifier(pictures, evaluation):
-    network = features.load_classifier(pictures, evaluation.classifier_updates)
-    _LOGGER.info(
-        "%s is right on %.1f%% of held-out pictures",
-        network.name,
-        100 * network.accuracy,
-    )
-    return network
+def _say_accuracy(network, pictures):
+    of = "held-out pictures"
+    if network.accuracy is None:
+        network.accuracy = features.accuracy(network, pictures)
+        # Which it may have been trained on, if in another order.
+        of = "a fifth of the pictures"
+    share = 100 * network.accuracy
+    _LOGGER.info("%s is right on %.1f%% of %s", network.name, share, of)
 
 
 def _held_out(config, pictures):

@@ -14,6 +14,7 @@ from sngan_tf.errors import UserError
 from sngan_tf.metrics import features
 from sngan_tf.metrics import protocols
 from sngan_tf.metrics import scorer as scorer_lib
+from sngan_tf.metrics.features import classifier
 from sngan_tf.modes import evaluate
 from sngan_tf.modes import train
 from sngan_tf.runs import build
@@ -131,6 +132,26 @@ def test_data_without_labels_has_scores_by_inception_alone(
     tiny_config.evaluation.inception = str(inception)
     scorer = scoring.scorer(tiny_config, pictures, "quick")
     assert len(scorer.real(1)) == 5
+
+
+def test_saved_classifier_scores_with_labels_and_without(
+    tiny_config, tmp_path, caplog
+):
+    path = tmp_path / "own.keras"
+    tiny_config.evaluation.classifier = str(path)
+    pictures = build.pictures(tiny_config)
+    with pytest.raises(UserError, match="^`evaluation.classifier` must be"):
+        scoring.maker(tiny_config, pictures, "quick")
+    model = classifier._network((8, 8, 1), 10)
+    model.save(path)
+    with caplog.at_level(logging.INFO):
+        network = scoring.scorer(tiny_config, pictures, "quick").network
+    assert network.name == classifier.frozen(model).name
+    share = 100 * features.accuracy(network, pictures)
+    assert f"{network.name} is right on {share:.1f}% of a fifth" in caplog.text
+    pictures = dataclasses.replace(pictures, labels=None, class_names=())
+    scorer = scoring.scorer(tiny_config, pictures, "quick")
+    assert {row["features"] for row in scorer.real(1)} == {network.name}
 
 
 def test_seed_and_samples_are_those_of_the_config(tiny_config):

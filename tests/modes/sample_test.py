@@ -3,7 +3,10 @@ import pytest
 import small
 
 from sngan_tf import GAN
+from sngan_tf.errors import UserError
+from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.modes import sample
+from sngan_tf.networks import pretrained
 from sngan_tf.runs import build
 from sngan_tf.runs import workdir as workdir_lib
 
@@ -85,6 +88,45 @@ def test_unconditional_sample_has_no_classes(
     tiny_config.data.class_names = ("ant", "bee", "cat")
     sample.sample(tiny_config, run)
     assert said == [["update 300 (last), seed 0"]]
+
+
+def test_pretrained_generator_needs_no_run(tiny_config, run, monkeypatch):
+    said = captions(monkeypatch)
+    tiny_config.pretrained = "digits"
+    tiny_config.sampling.seed, tiny_config.sampling.count = 7, 5
+    path = sample.sample(tiny_config, run)
+    assert path == run.samples / "pretrained_digits_seed_00000007_count_5.png"
+    array = path.with_suffix(".npy")
+    assert {*run.path.rglob("*.*")} == {path, array}
+    sampler = sampler_lib.Sampler(pretrained.pretrained("digits")[0])
+    np.testing.assert_array_equal(np.load(array), sampler.many(7, 5))
+    assert said == [["pretrained digits, seed 7"]]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("pretrained", "digit", "`pretrained` must be empty or one of.*digits"),
+        ("sampling.label", 3, "`sampling.label` must be -1 with.*label=3"),
+        ("sampling.label", "bee", "`sampling.label` must be -1.*label=bee"),
+    ],
+)
+def test_pretrained_generator_has_its_name_and_no_classes(
+    tiny_config, run, field, value, message
+):
+    tiny_config.pretrained = "digits"
+    tiny_config.data.class_names = ("ant", "bee")
+    tiny_config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=message):
+        sample.sample(tiny_config, run)
+    assert not run.samples.exists()
+
+
+def test_other_modes_refuse_a_pretrained_generator(tiny_config):
+    tiny_config.pretrained = "digits"
+    message = "^`pretrained` is for --mode=sample alone. Received: pretrained="
+    with pytest.raises(UserError, match=message):
+        build.check(tiny_config)
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -150,6 +150,7 @@ FREE = {
     "sample_every",
     "evaluate_every",
     "checkpoint",
+    "pretrained",
 }
 
 

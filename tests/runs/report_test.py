@@ -50,6 +50,11 @@ def test_model_is_told_with_its_update(run):
     )
 
 
+def newest_sample(run):
+    table = re.split(r" {2,}|\n", report.table(run))
+    return table[table.index("newest sample") + 1]
+
+
 def test_newest_sample_is_told_with_its_update(run):
     run.samples.mkdir()
     reach(run, 350)
@@ -63,10 +68,17 @@ def test_newest_sample_is_told_with_its_update(run):
         path.touch()
         os.utime(path, (i, i))
     (run.samples / "step_00000350.png").touch()
-    table = re.split(r" {2,}|\n", report.table(run))
     path = run.samples / f"{names[1]}_seed_00000000_count_9.png"
     expected = f"{path}, of update 300; the run is at 350"
-    assert table[table.index("newest sample") + 1] == expected
+    assert newest_sample(run) == expected
+
+
+def test_sample_of_a_pretrained_generator_is_of_no_update(run):
+    run.samples.mkdir()
+    reach(run, 350)
+    path = run.samples / "pretrained_digits_seed_00000000_count_9.png"
+    path.touch()
+    assert newest_sample(run) == str(path)
 
 
 def test_last_losses_are_told(run):

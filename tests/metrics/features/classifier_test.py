@@ -227,9 +227,9 @@ def test_name_is_that_of_the_weights(trained):
     network, cache = trained
     (path,) = cache.iterdir()
     model = keras.models.load_model(path)
-    assert classifier._frozen(model).name == network.name
+    assert classifier.frozen(model).name == network.name
     model.weights[0].assign_add(0 * model.weights[0] + 1e-3)
-    assert classifier._frozen(model).name != network.name
+    assert classifier.frozen(model).name != network.name
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_pictures_above_32_pixels_are_made_smaller(side, resize):
         layer.output.shape for layer in layers_of(network, layers.Resizing)
     ]
     assert shapes == [(None, 32, 32, 3)] * (side > 32)
-    frozen = classifier._frozen(network)
+    frozen = classifier.frozen(network)
     assert frozen.resize == resize
     several, _ = frozen(pictures(2, side=side, channels=3).images)
     assert several.shape == (2, 192)
