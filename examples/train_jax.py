@@ -10,6 +10,7 @@ of a call with `training=True`, and not in the generator's, by
 """
 
 import argparse
+import functools
 import os
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -66,54 +67,95 @@ def training_step(
     [-1, 1]; losses are those of the last discriminator update and of the
     generator's, of `generator_batch` images, by default `batch`.
     """
-    hinge = losses.get("hinge")
+    d_update, g_update = updates(
+        generator, discriminator, g_optimizer, d_optimizer
+    )
+
+    def step(state, key, images):
+        keys = jax.random.split(key, len(images) + 1)
+        for real, key in zip(images, keys):
+            state, loss = d_update(state, key, real)
+        count = generator_batch or images.shape[1]
+        state, last = g_update(state, keys[-1], count)
+        return state, (loss, last)
+
+    return step
+
+
+def updates(
+    generator,
+    discriminator,
+    g_optimizer,
+    d_optimizer,
+    loss="hinge",
+    penalty=None,
+):
+    """Returns the discriminator's update, and the generator's.
+
+    They are `(state, key, real images)` and `(state, key, number of images)` to
+    `(state, loss)`.
+
+    Args:
+        generator: The model.
+        discriminator: The model.
+        g_optimizer: The generator's.
+        d_optimizer: The discriminator's.
+        loss: A name of `losses.LOSSES` that is not paired.
+        penalty: `(judge, real, fake, key)` to a scalar that the discriminator's
+            loss gets added, where `judge` is the logits of images, without a
+            change of `u`; None for none.
+    """
+    loss = losses.get(loss)
     latent_dim = generator.inputs[0].shape[-1]
 
     def fakes(weights, others, key, count):
         latents = jax.random.normal(key, (count, latent_dim))
         return generator.stateless_call(weights, others, latents, training=True)
 
-    def d_loss(weights, others, real, fake):
+    def judge(weights, others, images):
+        with power_iteration.paused():
+            logits, _ = discriminator.stateless_call(
+                weights, others, images, training=True
+            )
+        return logits
+
+    def d_loss(weights, others, real, fake, key):
         images = jax.numpy.concatenate([real, fake])
-        logits, others = discriminator.stateless_call(
+        logits, new = discriminator.stateless_call(
             weights, others, images, training=True
         )
-        return hinge.discriminator(*jax.numpy.split(logits, 2)), others
+        found = loss.discriminator(*jax.numpy.split(logits, 2))
+        if penalty:
+            unchanged = functools.partial(judge, weights, new)
+            found += penalty(unchanged, real, fake, key)
+        return found, new
 
     def g_loss(weights, others, key, count, d_weights, d_others):
         images, others = fakes(weights, others, key, count)
-        with power_iteration.paused():
-            logits, _ = discriminator.stateless_call(
-                d_weights, d_others, images, training=True
-            )
-        return hinge.generator(logits), others
+        return loss.generator(judge(d_weights, d_others, images)), others
 
     d_gradients = jax.value_and_grad(d_loss, has_aux=True)
     g_gradients = jax.value_and_grad(g_loss, has_aux=True)
 
-    def step(state, key, images):
-        (g_weights, g_others, g_slots), (d_weights, d_others, d_slots) = state
-        batch = images.shape[1]
-        keys = jax.random.split(key, len(images) + 1)
-        for real, key in zip(images, keys):
-            fake, g_others = fakes(g_weights, g_others, key, batch)
-            (loss, d_others), gradients = d_gradients(
-                d_weights, d_others, real, fake
-            )
-            d_weights, d_slots = d_optimizer.stateless_apply(
-                d_slots, gradients, d_weights
-            )
-        count = generator_batch or batch
-        (last, g_others), gradients = g_gradients(
-            g_weights, g_others, keys[-1], count, d_weights, d_others
+    def d_update(state, key, real):
+        (g_weights, g_others, g_slots), (weights, others, slots) = state
+        fake, g_others = fakes(g_weights, g_others, key, len(real))
+        (found, others), gradients = d_gradients(
+            weights, others, real, fake, jax.random.fold_in(key, 1)
         )
-        g_weights, g_slots = g_optimizer.stateless_apply(
-            g_slots, gradients, g_weights
-        )
+        weights, slots = d_optimizer.stateless_apply(slots, gradients, weights)
         g_state = g_weights, g_others, g_slots
-        return (g_state, (d_weights, d_others, d_slots)), (loss, last)
+        return (g_state, (weights, others, slots)), found
 
-    return step
+    def g_update(state, key, count):
+        (weights, others, slots), d_state = state
+        (found, others), gradients = g_gradients(
+            weights, others, key, count, *d_state[:2]
+        )
+        weights, slots = g_optimizer.stateless_apply(slots, gradients, weights)
+        return ((weights, others, slots), d_state), found
+
+    return d_update, g_update
 
 
 def keep(state, generator, discriminator):

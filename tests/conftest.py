@@ -31,6 +31,7 @@ ANY_BACKEND = (
     "gan/methods_test.py",
     "gan/penalties_test.py",
     "gan/schedules_test.py",
+    "train_full_size_test.py",
     "train_jax_test.py",
 )
 # Threads, fixtures and what else a backend needs.

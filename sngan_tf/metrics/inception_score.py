@@ -1,7 +1,6 @@
 """The Inception score, by tensorflow-gan."""
 
 import numpy as np
-import tensorflow as tf
 
 from sngan_tf.metrics import arrays
 from sngan_tf.metrics import tfgan
@@ -22,6 +21,9 @@ def inception_score(logits, splits=10):
         ValueError: If the parts would be unequal or empty, or a logit is not
             finite.
     """
+    # Not at the top: other metrics need no TensorFlow.
+    import tensorflow as tf
+
     logits = arrays.checked("logits", logits, least=1)
     if splits < 1 or len(logits) % splits:
         raise ValueError(

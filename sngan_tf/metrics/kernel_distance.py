@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import tensorflow as tf
 
 from sngan_tf.metrics import arrays
 from sngan_tf.metrics import tfgan
@@ -32,6 +31,9 @@ def kernel_distance(real_features, fake_features, block=_BLOCK):
     Raises:
         ValueError: On other shapes or numbers, or a feature that is not finite.
     """
+    # Not at the top: other metrics need no TensorFlow.
+    import tensorflow as tf
+
     if block < 1:
         raise ValueError(f"`block` must be positive. Received: block={block}")
     real, fake = arrays.checked_pair(real_features, fake_features, least=2)
