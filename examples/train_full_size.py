@@ -32,10 +32,10 @@ network, of 50,000 JPEGs in a tar (their decoded pictures are 150 MB, which
     python examples/train_full_size.py --pictures=/tmp/cifar10/train \
         --classifier=sngan_tf/metrics/features/cifar10_classifier.keras \
         --out=/tmp/full_size --minutes=8 --setting C
-    cd /tmp/full_size && tar czf $OUT/records.tgz */*.jsonl */samples
-    cp spectral_norm-C-0/generator.keras $OUT
+    cd /tmp/full_size && tar czf records.tgz */*.jsonl */samples
 
-with the wheels of keras, namex and optree; `$OUT` is what is kept. At full
+
+with the wheels of keras, namex and optree. At full
 width a state has 81 MB, a generator 15 and a discriminator 12. So far it has
 run on CPUs alone.
 """
