@@ -1,6 +1,7 @@
 import copy
 import functools
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -118,7 +119,7 @@ def test_rows_are_what_the_runs_have(run, tmp_path, trained):
     assert {score["step"] for score in scores} == {2, 4}
     # Real pictures once, and nothing of them in a cell.
     (real,) = [r for r in rows if r["metric"] == "real_classifier_score"]
-    assert real["cell"] == "real digits/all"
+    assert real["cell"] == "real digits/all, 8 pixels"
 
     log = files.read_rows(workdir.train_log)
     (strength,) = [
@@ -241,7 +242,7 @@ def test_graphs_of_cells_that_are_done_are_forgotten(run, monkeypatch):
     forgotten = []
     monkeypatch.setattr(train_mode, "train", traced)
     monkeypatch.setattr(
-        study_mode.keras.backend, "clear_session", lambda: forgotten.append(1)
+        keras.backend, "clear_session", lambda: forgotten.append(1)
     )
     run()
     assert len(forgotten) == len(functions) == 2
