@@ -64,6 +64,7 @@ CELLS = {
     for cell in (
         Cell("full"),
         Cell("quarter", width=0.25),
+        Cell("five_steps", discriminator_steps=5),  # Fig. 10.
         Cell(
             "digits",
             image_size=16,
@@ -104,7 +105,14 @@ class Contestant:
     module: str
     text: str
     options: dict = dataclasses.field(default_factory=dict)
-    cells: tuple = ("full", "quarter", "digits", "resnet", "fidelity")
+    cells: tuple = (
+        "full",
+        "quarter",
+        "five_steps",
+        "digits",
+        "resnet",
+        "fidelity",
+    )
     same_step: bool = True
 
 
@@ -128,7 +136,7 @@ class Built:
     cycle: int = 1
 
 
-_PAPER = ("full", "quarter", "digits", "resnet")
+_PAPER = ("full", "quarter", "five_steps", "digits", "resnet")
 _LAST = {"memory_format": "channels_last"}
 
 OURS = "ours"
