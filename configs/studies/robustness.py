@@ -33,8 +33,8 @@ METHODS = {
     "r1_r2_relativistic": {"method": "r1_r2", "loss": "relativistic"},
     "none": {"method": "none"},
 }
-# Of scores from 1, no variety, to 10, all classes alike.
-COLLAPSED = 2.0
+# Of the way from no variety to the best run's score.
+COLLAPSE = 0.25
 
 
 def get_config(size=""):
@@ -62,7 +62,7 @@ def get_config(size=""):
         },
         tables={
             "scores": functools.partial(
-                tables.crossed, metric="score", below=COLLAPSED
+                tables.crossed, metric="score", collapse=COLLAPSE
             ),
             "distances": functools.partial(
                 tables.crossed, metric="frechet_distance"

@@ -70,21 +70,36 @@ def failed(rows):
     return int(sum(ends)), len(ends)
 
 
+def last_scores(rows):
+    """Returns `{cell: score}`, of each the last."""
+    ordered = sorted(scores(rows, "score"), key=lambda row: row["step"])
+    return {row["cell"]: row["value"] for row in ordered}
+
+
+def collapse(rows, share):
+    """Returns the score under which a cell counts as collapsed.
+
+    A score of 1 is that of no variety; this is so much of the way from there
+    to the best cell's. The paper has no such number; this is our choice.
+
+    Args:
+        rows: Of a whole table.
+        share: In (0, 1).
+    """
+    return 1 + share * (max(last_scores(rows).values()) - 1)
+
+
 def collapsed(rows, below):
     """Returns how many cells collapsed, and how many there are.
 
-    Those that failed, and those whose last score is so low that their pictures
-    are as good as one: a classifier finds in 1 no variety, in K each class as
-    often as the others.
+    Those that failed, and those whose last score is lower than a limit.
 
     Args:
         rows: Of a table.
-        below: A score.
+        below: The limit, as of `collapse`.
     """
     ends = {row["cell"]: row["value"] for row in select(rows, metric="failed")}
-    last = {}
-    for row in sorted(scores(rows, "score"), key=lambda row: row["step"]):
-        last[row["cell"]] = row["value"]
+    last = last_scores(rows)
     count = sum(
         bool(has) or last.get(cell, -math.inf) < below
         for cell, has in ends.items()

@@ -11,7 +11,7 @@ _HEADERS = {
 }
 
 
-def crossed(rows, metric, row="method", column="setting", below=None):
+def crossed(rows, metric, row="method", column="setting", collapse=None):
     """Returns a table of a score's last values: mean ± standard deviation.
 
     Args:
@@ -19,10 +19,12 @@ def crossed(rows, metric, row="method", column="setting", below=None):
         metric: As of `statistics.scores`.
         row: Factor down the table.
         column: Factor across.
-        below: Score under which a cell counts as collapsed; if given, so many
-            of all stand behind where there are any, and else those that came
-            to numbers that are not finite.
+        collapse: Share of `statistics.collapse`. Where it is given, how many
+            cells of all collapsed stands behind, and else how many failed.
     """
+    below = None
+    if collapse is not None:
+        below = statistics.collapse(rows, collapse)
     across = statistics.levels(rows, column)
     lines = [[row, *(f"{column} {level}" for level in across)]]
     for level in statistics.levels(rows, row):
@@ -38,14 +40,15 @@ def crossed(rows, metric, row="method", column="setting", below=None):
     return _markdown(lines)
 
 
-def scores(rows, factors, metrics=("score", "frechet_distance"), below=None):
-    """Returns a table with a column for each metric, real pictures last.
+def scores(rows, factors, metrics=("score", "frechet_distance")):
+    """Returns a table with a column for each metric.
+
+    Real pictures come last, where all are scored by one network.
 
     Args:
         rows: Of a study.
         factors: Names, whose combinations are the lines.
         metrics: As of `statistics.scores`.
-        below: As of `crossed`.
     """
     lines = [[*factors, *(_HEADERS.get(m, m) for m in metrics), "seeds"]]
     combinations = dict.fromkeys(
@@ -55,13 +58,14 @@ def scores(rows, factors, metrics=("score", "frechet_distance"), below=None):
     )
     for chosen in combinations:
         some = statistics.select(rows, **dict(zip(factors, chosen)))
-        entries = [_entry(some, metric, below) for metric in metrics]
+        entries = [_entry(some, metric) for metric in metrics]
         _, count = statistics.failed(some)
         lines.append(
             [*(f"`{level}`" for level in chosen), *entries, str(count)]
         )
     standing = [statistics.scores(rows, m, real=True) for m in metrics]
-    if any(standing):
+    by = {row.get("features") for row in rows if row.get("features")}
+    if any(standing) and len(by) == 1:
         values = [
             _number(some[-1]["value"]) if some else "" for some in standing
         ]
@@ -146,7 +150,7 @@ def _hours(hours):
     return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
 
 
-def _entry(rows, metric, below):
+def _entry(rows, metric, below=None):
     values = statistics.by_seed(statistics.scores(rows, metric)).values()
     mean, deviation = statistics.spread(values)
     text = "" if math.isnan(mean) else _number(mean)

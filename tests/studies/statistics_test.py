@@ -83,6 +83,8 @@ def test_collapsed_are_those_that_failed_or_lost_their_variety():
     ]
     assert statistics.collapsed(rows, below=2.0) == (2, 3)
     assert statistics.failed(rows) == (1, 3)
+    assert statistics.last_scores(rows) == {"a": 5.0, "b": 1.9, "c": 8.0}
+    assert statistics.collapse(rows, 0.25) == 1 + 0.25 * 7
 
 
 def test_rows_are_selected_by_what_they_have():
