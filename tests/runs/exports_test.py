@@ -110,7 +110,6 @@ def test_version_is_whole_and_the_last_to_be_seen(make, run, monkeypatch):
             {
                 found.relative_to(run.exports).as_posix()
                 for found in run.exports.rglob("*")
-                if not found.relative_to(run.path).match("*/.*/**")
             }
         )
         replace(source, target)
@@ -122,11 +121,7 @@ def test_version_is_whole_and_the_last_to_be_seen(make, run, monkeypatch):
         assert "generator/1" not in paths
     whole = {"saved_model.pb", "variables", "assets.extra/metadata.json"}
     assert seen[-1] >= BESIDE | {f"discriminator/1/{x}" for x in whole}
-    assert whole <= {
-        found.relative_to(run.generator / "1").as_posix()
-        for found in run.generator.rglob("*")
-        if (run.generator / "1") in found.parents
-    }
+    assert all((run.generator / "1" / x).exists() for x in whole)
 
 
 def test_model_from_before_versions_is_the_first(make, run):
