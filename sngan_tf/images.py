@@ -33,8 +33,20 @@ def dequantize(images, seed, first=None):
     return (tf.cast(images, tf.float32) + fraction) / 128.0 - 1.0
 
 
+def to_float(images):
+    """uint8 to float32, the middle of what `dequantize` makes of a level.
+
+    Args:
+        images: `(batch, height, width, channels)`, uint8.
+
+    Returns:
+        float32 in (-1, 1), of the same shape.
+    """
+    return (tf.cast(images, tf.float32) + 0.5) / 128.0 - 1.0
+
+
 def to_uint8(images):
-    """float32 in [-1, 1] to uint8, the exact inverse of `dequantize`.
+    """float32 in [-1, 1] to uint8, the exact inverse of the two above.
 
     The authors' 127.5 x + 127.5 differs from it by at most one gray level.
     """

@@ -86,7 +86,9 @@ def test_whole_job_without_mode(tmp_path):
         "checkpoints/step-4.index",
         "samples/step_00000004.png",
         "samples/last_step_00000004_seed_00000000_count_100.png",
-        "export/generator/saved_model.pb",
+        "export/generator/1/saved_model.pb",
+        "export/discriminator/1/saved_model.pb",
+        "export/README.md",
     ):
         assert (workdir / path).is_file(), path
     config = json.loads((workdir / "config.json").read_text())
@@ -95,7 +97,7 @@ def test_whole_job_without_mode(tmp_path):
     table = process.stdout.splitlines()
     assert any(line.startswith("classifier_score") for line in table)
     assert any(line.startswith("scores, protocol quick") for line in table)
-    assert any("runs/digits/export/generator" in line for line in table)
+    assert any("runs/digits/export/generator/1" in line for line in table)
     assert not (workdir / "spectra").exists()
     # The bar shows losses and speed.
     for word in ("4/4", "d_loss=", "g_loss=", "images_per_s="):

@@ -34,6 +34,13 @@ def test_noise_is_a_function_of_the_seed():
     assert not np.array_equal(once, other)
 
 
+def test_floats_are_the_middle_of_levels():
+    floats = images.to_float(LEVELS).numpy()
+    assert floats.dtype == np.float32
+    np.testing.assert_array_equal(floats, (LEVELS + 0.5) / 128.0 - 1.0)
+    np.testing.assert_array_equal(images.to_uint8(floats), LEVELS)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_to_uint8_inverts_dequantize(seed):
     """On so many pixels that noise at its largest is among them."""

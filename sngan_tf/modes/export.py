@@ -1,29 +1,34 @@
-"""`--mode=export`: the generator as a plain SavedModel."""
+"""`--mode=export`: both networks, for TensorFlow Serving and others."""
 
 import tensorflow as tf
 
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
 from sngan_tf.runs import build
+from sngan_tf.runs import exports
 
 
 def export(config, workdir):
-    """Writes `export/generator/`, which loads with TensorFlow alone.
+    """Writes a new version into `export/`; see `exports.write`.
 
-    What it offers, `gan.serving.save` says.
+    The SavedModels load with TensorFlow alone. What they offer,
+    `gan.serving` says.
 
     Returns:
-        The folder.
+        The folder of the generator's SavedModel.
 
     Raises:
-        UserError: If there is no checkpoint, or the disk refuses.
+        UserError: If there is no checkpoint, the disk refuses, or a package
+            is missing that a format needs.
     """
     gan = build.restored_gan(config, workdir)
+    names = [*filter(None, config.export.formats.split(","))]
     try:
-        gan.export(workdir.generator)
+        return exports.write(
+            gan, workdir, config.checkpoint, config.export.keep, names
+        )
     except (OSError, tf.errors.OpError) as error:
         raise UserError(
-            f"{workdir.generator} can't be written ({first_line(error)}); "
+            f"{workdir.exports} can't be written ({first_line(error)}); "
             "what was exported before is kept"
         ) from error
-    return workdir.generator

@@ -54,6 +54,12 @@ def check(config):
                 f"Received: {field}={config[field]}, "
                 f"steps_per_execution={config.steps_per_execution}"
             )
+    if config.export.formats and config.precision != "float32":
+        raise UserError(
+            "`export.formats` must be empty unless `precision` is float32, as "
+            "converters know no other. Received: export.formats="
+            f"{config.export.formats}, precision={config.precision}"
+        )
     if config.optimizer.decay_from >= config.updates:
         raise UserError(
             "`optimizer.decay_from` must be less than `updates`. Received: "

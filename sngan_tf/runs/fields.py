@@ -114,6 +114,10 @@ _NAMES = Rule(
         and all(isinstance(value, str) for value in values)
     ),
 )
+_FORMATS = Rule(
+    "empty, onnx, litert or onnx,litert",
+    lambda value: {*value.split(",")} <= {"", "onnx", "litert"},
+)
 _LABEL = Rule(
     "-1 or more, or a name",
     lambda value: (
@@ -533,6 +537,21 @@ FIELDS = (
         free=True,
     ),
     Field("evaluation.seed", 1, _SEED, "Of the latents.", free=True),
+    # What is exported.
+    Field(
+        "export.keep",
+        3,
+        _POSITIVE,
+        "Of the newest exported versions, how many are kept.",
+        free=True,
+    ),
+    Field(
+        "export.formats",
+        "",
+        _FORMATS,
+        "Of the generator, beside SavedModel and .keras; with a comma between.",
+        free=True,
+    ),
 )
 
 

@@ -28,6 +28,25 @@ logits = discriminator(images, training=False)
 Spectral or other normalization is folded into the discriminator's kernels."""
 
 
+def networks(gan):
+    """Returns the networks of a `GAN` that are worth keeping, by their roles.
+
+    The `generator` is the averaged one if there is one, the `discriminator`
+    folded.
+    """
+    generator = gan.sampling_generator
+    generator.trainable = True  # An average isn't, while it is made.
+    return {
+        "generator": generator,
+        "discriminator": fold(gan.discriminator),
+    }
+
+
+def loads_alone(network):
+    """Returns whether a saved network loads where sngan_tf isn't installed."""
+    return "sngan_tf" not in network.to_json()
+
+
 def keep(workdir, folder, checkpoint="best", data="", note=""):
     """Writes a run's networks and their card, whole or not at all.
 
@@ -47,14 +66,9 @@ def keep(workdir, folder, checkpoint="best", data="", note=""):
     """
     run = workdir_lib.Workdir(workdir)
     gan = loading.load_run(workdir, checkpoint)
-    generator = gan.sampling_generator
-    generator.trainable = True  # An average isn't, while it is made.
-    networks = {
-        "generator": generator,
-        "discriminator": fold(gan.discriminator),
-    }
-    for role, network in networks.items():
-        if "sngan_tf" in network.to_json():
+    kept = networks(gan)
+    for role, network in kept.items():
+        if not loads_alone(network):
             raise UserError(
                 f"The {role} must be of Keras's own layers, regularizers and "
                 f"constraints to be kept. Received: the run in {workdir}"
@@ -66,6 +80,6 @@ def keep(workdir, folder, checkpoint="best", data="", note=""):
     step = int(ops.convert_to_numpy(gan.step))
     about = card.text(run, checkpoint, step, usage, data, note)
     with writing(folder), files.replacing_folder(folder) as temporary:
-        for role, network in networks.items():
+        for role, network in kept.items():
             network.save(temporary / f"{role}.keras")
         files.write_text(temporary / "README.md", about)

@@ -23,6 +23,7 @@ def table(workdir):
         ("evolution", workdir.samples / "evolution.png"),
         ("newest sample", _newest_sample(workdir)),
         ("SavedModel", _saved_model(workdir)),
+        ("model card", workdir.exports / "README.md"),
         ("spectra", _spectra(workdir)),
         ("collapsed spectra", _collapsed(workdir)),
     ]
@@ -86,8 +87,9 @@ def _newest_sample(workdir):
 
 
 def _saved_model(workdir):
-    step = serving.read_metadata(workdir.generator).get("step")
-    return _of_update(workdir, workdir.generator, step)
+    newest = serving.newest(workdir.generator)
+    step = newest and serving.read_metadata(newest).get("step")
+    return _of_update(workdir, newest, step)
 
 
 def _spectra(workdir):

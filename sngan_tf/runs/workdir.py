@@ -45,7 +45,9 @@ class Workdir:
         self.scores = self.path / "scores.jsonl"
         self.samples = self.path / "samples"
         self.spectra = self.path / "spectra"
-        self.generator = self.path / "export" / "generator"
+        self.exports = self.path / "export"
+        self.generator = self.exports / "generator"
+        self.discriminator = self.exports / "discriminator"
         self._lock = self.path / ".lock"
 
     def check(self, config):

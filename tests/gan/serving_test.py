@@ -7,6 +7,8 @@ import small
 import tensorflow as tf
 
 from sngan_tf import GAN
+from sngan_tf import fold
+from sngan_tf import images as images_lib
 from sngan_tf.gan import serving
 
 SHAPE = (8, 8, 1)
@@ -134,3 +136,44 @@ def test_other_formats_and_names_are_refused(gan, tmp_path):
     with pytest.raises(ValueError, match="classes, 0. Received: 3 names$"):
         build(class_names=NAMES)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(
+    ("name", "num_classes"), [("cnn", None), ("cnn", 3), ("acgan_resnet", 3)]
+)
+def test_served_logits_are_those_of_inference(tmp_path, name, num_classes):
+    networks = small.build(name, SHAPE, 4, 1.0, num_classes=num_classes)
+    discriminator = GAN(*networks, num_classes=num_classes).discriminator
+    random = np.random.default_rng(0)
+    given = {"images": random.integers(0, 256, (5, *SHAPE), np.uint8)}
+    inputs = images = images_lib.to_float(given["images"])
+    if len(discriminator.inputs) == 2:
+        given["labels"] = np.array([2, 0, 1, 1, 2], "int32")
+        inputs = [images, tf.constant(given["labels"])]
+    # As updates do it.
+    for weight in discriminator.trainable_weights:
+        weight.assign_add(random.normal(size=weight.shape))
+    for _ in range(3):
+        discriminator(inputs, training=True)
+    expected = keras.tree.flatten(discriminator(inputs, training=False))[0]
+    serving.save_discriminator(fold(discriminator), tmp_path / "new", step=300)
+    model = tf.saved_model.load(str(tmp_path / "new"))
+    served = model.signatures["serving_default"](
+        **{name: tf.constant(value) for name, value in given.items()}
+    )
+    assert {*served} == {"logits"}
+    assert served["logits"].dtype == tf.float32
+    np.testing.assert_allclose(served["logits"], expected, rtol=1e-4, atol=1e-5)
+    assert np.std(expected) > 0.01
+    assert serving.read_metadata(tmp_path / "new") == {"step": 300}
+
+
+def test_versions_are_whole_folders_by_number(tmp_path):
+    assert serving.versions(tmp_path / "not_there") == []
+    assert serving.newest(tmp_path) is None
+    for name in ("9", "10", "0", "2x", ".11.tmp", "digits"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "saved_model.pb").touch()
+    (tmp_path / "12").mkdir()
+    assert serving.versions(tmp_path) == [tmp_path / "9", tmp_path / "10"]
+    assert serving.newest(tmp_path) == tmp_path / "10"

@@ -61,7 +61,7 @@ def test_served_pictures_are_the_sampled_ones(trained, tmp_path):
     config, workdir, gan = trained
     grid_path = sample.sample(config, workdir)
     folder = export.export(config, workdir)
-    assert folder == workdir.path / "export" / "generator"
+    assert folder == workdir.path / "export" / "generator" / "1"
     latents = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
     np.save(tmp_path / "latents.npy", latents)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -111,7 +111,7 @@ def test_full_disk_is_one_line(trained, monkeypatch, error):
         raise error
 
     monkeypatch.setattr(serving, "save", save)
-    message = f"^{workdir.generator} can't be written .*No space left.; what"
+    message = f"^{workdir.exports} can't be written .*No space left.; what"
     with pytest.raises(UserError, match=message):
         export.export(config, workdir)
 

@@ -145,7 +145,7 @@ def test_run_outlives_the_loss_of_a_worker_and_a_signal(tmp_path, monkeypatch):
         assert hosts.began_at(0) == stopped
         chief, _ = hosts.processes
     assert last_checkpoint(hosts.run) == updates
-    assert (hosts.run / "export/generator/saved_model.pb").is_file()
+    assert (hosts.run / "export/generator/1/saved_model.pb").is_file()
     # The chief alone has written.
     assert (hosts.run / ".lock").read_text().startswith(f"process {chief.pid} ")
     assert len([*hosts.run.glob("tensorboard/events.*")]) == 3

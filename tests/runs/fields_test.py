@@ -156,7 +156,7 @@ FREE = {
 
 def test_free_fields_change_no_value_of_a_run():
     free = {name for name, field in BY_NAME.items() if field.free}
-    sections = ("sampling.", "evaluation.", "spectra.")
+    sections = ("sampling.", "evaluation.", "export.", "spectra.")
     assert {n for n in free if not n.startswith(sections)} == FREE
     assert {n for n in BY_NAME if n.startswith(sections)} <= free
 

@@ -26,11 +26,17 @@ def test_new_folder_has_nothing_to_tell(run):
 
 def test_what_was_made_is_listed(run):
     run.checkpoints.mkdir()
-    run.generator.mkdir(parents=True)
+    (version(run) / "saved_model.pb").touch()
     assert lines(run) == {
         "checkpoints": str(run.checkpoints),
-        "SavedModel": str(run.generator),
+        "SavedModel": str(version(run)),
     }
+
+
+def version(run):
+    folder = run.generator / "2"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def reach(run, step):
@@ -39,14 +45,15 @@ def reach(run, step):
 
 
 def test_model_is_told_with_its_update(run):
-    metadata = run.generator / "assets.extra" / "metadata.json"
-    metadata.parent.mkdir(parents=True)
+    (version(run) / "saved_model.pb").touch()
+    metadata = version(run) / "assets.extra" / "metadata.json"
+    metadata.parent.mkdir()
     metadata.write_text('{"step": 300}')
     reach(run, 300)
-    assert lines(run)["SavedModel"] == f"{run.generator}, of update 300"
+    assert lines(run)["SavedModel"] == f"{version(run)}, of update 300"
     reach(run, 350)
     assert lines(run)["SavedModel"] == (
-        f"{run.generator}, of update 300; the run is at 350"
+        f"{version(run)}, of update 300; the run is at 350"
     )
 
 
