@@ -54,6 +54,20 @@ def save(sampler, path, class_names=(), step=0, verbose=False):
         files.write_text(temporary / _METADATA, text)
 
 
+def newest(folder):
+    """Returns the path of the newest whole version in a folder, or None.
+
+    Args:
+        folder: Of versions, SavedModels whose names are whole numbers.
+    """
+    versions = [
+        path.parent
+        for path in folder.glob("*/saved_model.pb")
+        if path.parent.name.isdecimal()
+    ]
+    return max(versions, key=lambda path: int(path.name), default=None)
+
+
 def read_metadata(path):
     """Returns the metadata of a SavedModel, empty if it has none."""
     with contextlib.suppress(OSError, ValueError):

@@ -1,0 +1,24 @@
+"""`--mode=serve`: a run's generator as a server, or the pretrained digits."""
+
+from sngan_tf.runs import build
+from sngan_tf.server import models
+from sngan_tf.server import run
+
+
+def serve(config, workdir, host, port):
+    """Serves the newest exported version until SIGTERM or Ctrl-C.
+
+    Where nothing has been trained, the pretrained digits.
+
+    Args:
+        config: A config, of which the threads count.
+        workdir: `workdir.Workdir`.
+        host: As of `run.run`.
+        port: As of `run.run`.
+
+    Raises:
+        UserError: If the run has not been exported, or nobody can listen there.
+    """
+    load = models.find(workdir)
+    build.set_up(config)
+    run.run(load, host, port)
