@@ -217,9 +217,9 @@ def _call(signature, inputs):
 
 def _problem(error):
     if isinstance(error, tf.errors.InvalidArgumentError):
-        # What a model's own checks say comes in brackets, with more around.
-        said = re.search(r"assertion failed: (.*)", str(error))
-        words = said[1] if said else first_line(error)
-        return Problem(400, re.sub(r"\s*\[|\]", " ", words).strip())
+        # What a model's own checks say: [a] [b], with more around.
+        said = re.search(r"assertion failed: \[(.*)\]", str(error))
+        words = said[1].replace("] [", " ") if said else first_line(error)
+        return Problem(400, words)
     _LOGGER.error("The model failed", exc_info=error)
     return Problem(500, f"The model failed: {first_line(error)}")

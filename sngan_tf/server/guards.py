@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
 
 from sngan_tf.server.problems import Problem
@@ -65,9 +66,19 @@ class Guard:
         """Returns the body.
 
         Raises:
-            Problem: 413 if it is too long, 408 if it takes too long.
+            Problem: 413 if it is too long, 408 if it takes too long, 431 if
+                the headers are.
         """
         headers = dict(scope["headers"])
+        size = len(scope["path"]) + len(scope["query_string"])
+        size += sum(map(len, itertools.chain(*scope["headers"])))
+        if size > self._limits.header_bytes:
+            raise Problem(
+                431,
+                "The headers and the address must be at most "
+                f"{self._limits.header_bytes:,} bytes. Received: {size:,}",
+                _CLOSE,
+            )
         length = headers.get(b"content-length", b"0")
         most = self._limits.body_bytes
         is_announced = length.isdigit() and int(length) > most

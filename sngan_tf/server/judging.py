@@ -20,6 +20,10 @@ class Judge:
         self._service = service
         self._generated = None
 
+    @property
+    def is_ready(self):
+        return self._generated is not None
+
     async def prepare(self):
         """Judges `GENERATED` pictures, a batch after another."""
         model = self._service.model
@@ -56,7 +60,7 @@ class Judge:
             raise Problem(
                 404, f"{model.name} was exported without its discriminator"
             )
-        if self._generated is None:
+        if not self.is_ready:
             raise later("The discriminator is not ready yet; try again")
         labels = self._labels(label)
         images = np.repeat(image[np.newaxis], len(labels), axis=0)

@@ -95,7 +95,7 @@ class Model:
         return self.metadata.get("num_classes") or len(names)
 
 
-def find(run):
+def find(run, name=""):
     """Returns a function that loads what a workdir has to be served.
 
     That is its newest exported version; the pretrained digits, where nothing
@@ -103,10 +103,13 @@ def find(run):
 
     Args:
         run: `workdir.Workdir`.
+        name: Of a pretrained generator, to be served in place of a run.
 
     Raises:
         UserError: If the run has not been exported.
     """
+    if name:
+        return lambda: of_package(name)
     newest = serving.newest(run.generator)
     if newest:
         return lambda: exported(run, newest)
@@ -147,7 +150,7 @@ def exported(run, folder):
     if (beside / "saved_model.pb").is_file():
         judge = load(beside, "discriminator")
         parts["discriminator"] = judge.signatures[DEFAULT_SIGNATURE]
-        parts["spectrum"] = _spectrum(judge.kept)
+        parts["spectrum"] = spectrum(judge.kept)
         parts["kept"] = (model.kept, judge.kept)
     return dataclasses.replace(model, **parts)
 
@@ -232,7 +235,7 @@ def _of_concrete(function):
     return Signature(dict(inputs), dict(function.structured_outputs), function)
 
 
-def _spectrum(loaded):
+def spectrum(loaded):
     """Returns the spectrum of a SavedModel's kernels, folded or plain."""
     axes = {"kernel": -1, "embeddings": 0}  # Which of them counts the rows.
     found = {}

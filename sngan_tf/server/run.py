@@ -34,11 +34,11 @@ def run(load, host, port, limits=None):
 
     def fail(error):
         failures.append(error)
-        server.should_exit = True
+        of_service.should_exit = True
 
     service = service_lib.Service(load, limits, fail)
-    server = uvicorn.Server(_config(app_lib.build(service), limits))
-    with _listening(host, port) as listener:
+    of_service = server(service)
+    with listening(host, port) as listener:
         address = listener.getsockname()[0]
         _LOGGER.info("Serving on %s", _url(address, listener))
         if not address.startswith(_LOOPBACK):
@@ -48,16 +48,20 @@ def run(load, host, port, limits=None):
                 address,
             )
         try:
-            server.run(sockets=[listener])
+            of_service.run(sockets=[listener])
         except errors.Interrupted:  # As uvicorn repeats the signal at the end.
             _LOGGER.info("Ended; what had come in was answered")
     if failures:
         raise failures[0]
 
 
-def _config(app, limits):
-    return uvicorn.Config(
-        app,
+def server(service):
+    """Returns uvicorn's server of a `service.Service`, not running yet."""
+    limits = service.limits
+    # It warns of every client that speaks something else.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    config = uvicorn.Config(
+        app_lib.build(service),
         http=protocol.bounded(limits),
         ws="none",
         lifespan="on",
@@ -69,9 +73,15 @@ def _config(app, limits):
         timeout_graceful_shutdown=limits.drain_seconds,
         h11_max_incomplete_event_size=limits.header_bytes,
     )
+    return uvicorn.Server(config)
 
 
-def _listening(host, port):
+def listening(host, port):
+    """Returns a socket that listens.
+
+    Raises:
+        UserError: If the address is none of this machine's, or in use.
+    """
     try:
         family, *_, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
