@@ -56,7 +56,8 @@ def client_of(load, limits=None, is_awaited=True):
             with httpx.Client(
                 base_url=f"http://127.0.0.1:{port}", timeout=60
             ) as client:
-                client.service, client.port = service, port
+                client.service, client.server = service, server
+                client.port = port
                 wait(lambda: server.started)
                 if is_awaited:
                     wait(lambda: client.get("/ready").status_code == 200)

@@ -16,6 +16,7 @@ from sngan_tf.server.problems import later
 
 with errors.extra("serve"):
     import fastapi
+    import pydantic
     from fastapi.responses import HTMLResponse
     from fastapi.responses import Response
     from starlette.exceptions import HTTPException
@@ -23,6 +24,10 @@ with errors.extra("serve"):
 _LOGGER = logging.getLogger(__name__)
 # The one file that is ever sent; read once, so nothing else can be.
 _PAGE = pathlib.Path(__file__).with_name("page.html")
+
+
+class Wrong(pydantic.BaseModel):
+    error: str
 
 
 def build(service):
@@ -39,6 +44,13 @@ def build(service):
         docs_url=None,  # They load from elsewhere.
         redoc_url=None,
         lifespan=lifespan,
+        responses={
+            status: {"model": Wrong, "description": what}
+            for status, what in (
+                ("4XX", "The request is wrong"),
+                ("5XX", "The server is busy, late, or wrong itself"),
+            )
+        },
     )
     app.include_router(tensorflow_rest.routes(service))
     app.include_router(pictures.routes(service))

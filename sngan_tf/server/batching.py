@@ -41,16 +41,20 @@ class Batcher:
     """A bounded queue before a model, and the thread that computes.
 
     What has come in while the model was busy is computed together, up to
-    `limits.batch` rows; nothing waits for others to come. Rows are padded to
+    `batch` rows; nothing waits for others to come. Rows are padded to
     powers of two, so that few shapes are computed. What one row comes to
     depends on those beside it by rounding alone.
 
     Args:
         limits: `Limits`.
         meters: `Meters`.
+
+    Attributes:
+        batch: The most rows that are computed at once.
     """
 
     def __init__(self, limits, meters):
+        self.batch = limits.batch
         self._limits = limits
         self._meters = meters
         self._waiting = collections.deque()
@@ -131,7 +135,7 @@ class Batcher:
         taken, rows = left[:1], sum(job.rows for job in left[:1])
         for job in left[1:]:
             joins = job.rows and rows and job.signature is taken[0].signature
-            if joins and rows + job.rows <= self._limits.batch:
+            if joins and rows + job.rows <= self.batch:
                 taken.append(job)
                 rows += job.rows
             else:

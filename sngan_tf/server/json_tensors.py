@@ -17,6 +17,7 @@ from sngan_tf.server.problems import Problem
 
 _KEYS = ("signature_name", "instances", "inputs")
 _SHOWN = 60  # Characters of what was received.
+_PART = 2**16
 _KINDS = {"f": (int, float), "i": (int,), "u": (int,), "b": (bool,)}
 
 
@@ -84,9 +85,12 @@ class Request:
 
 def exact(array):
     """Returns an array as nested lists; float32 by its shortest decimals."""
-    if array.dtype == np.float32:
-        return array.astype("U32").astype(np.float64).tolist()
-    return array.tolist()
+    if array.dtype != np.float32:
+        return array.tolist()
+    # In parts, as the decimals take several times the memory.
+    parts = np.array_split(array.ravel(), 1 + array.size // _PART)
+    decimals = [part.astype("U16").astype(np.float64) for part in parts]
+    return np.concatenate(decimals).reshape(array.shape).tolist()
 
 
 def _parsed(body):

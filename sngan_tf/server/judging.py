@@ -1,12 +1,17 @@
 """What the discriminator thinks of a picture, beside what is generated."""
 
+import asyncio
+import logging
+
 import numpy as np
 
 from sngan_tf.server.problems import Problem
 from sngan_tf.server.problems import later
 
+_LOGGER = logging.getLogger(__name__)
 GENERATED = 1_000
 _SEED = 0
+_BUSY = (503, 504)
 
 
 class Judge:
@@ -25,23 +30,24 @@ class Judge:
         return self._generated is not None
 
     async def prepare(self):
-        """Judges `GENERATED` pictures, a batch after another."""
+        """Judges `GENERATED` pictures, when there is time for them."""
         model = self._service.model
         if model.discriminator is None or not model.makes_pictures:
             return
         latents, labels = self._service.inputs(_SEED, GENERATED)
-        size = min(self._service.limits.batch, self._service.max_count)
+        size = self._service.batcher.batch
         found = []
-        for i in range(0, GENERATED, size):
-            part = slice(i, i + size)
-            images = await self._service.pictures(
-                latents[part], None if labels is None else labels[part]
-            )
-            found.append(
-                await self._logits(
-                    images, None if labels is None else labels[part]
-                )
-            )
+        while len(found) * size < GENERATED:
+            part = slice(len(found) * size, (len(found) + 1) * size)
+            of_part = None if labels is None else labels[part]
+            try:
+                images = await self._service.pictures(latents[part], of_part)
+                found.append(await self._logits(images, of_part))
+            except Problem as problem:
+                if problem.status not in _BUSY:
+                    _LOGGER.error("The discriminator can't judge: %s", problem)
+                    return
+                await asyncio.sleep(1)
         self._generated = np.sort(np.concatenate(found))
 
     async def opinion(self, image, label=None):

@@ -14,6 +14,7 @@ class Limits:
         header_seconds: Until these are there, from the connection on.
         body_bytes: Of a request's body.
         body_seconds: Until it is there.
+        answer_seconds: That an answer may stand still until its reader goes on.
         idle_seconds: That a connection stays open between requests.
         connections: At a time.
         queue: Requests that wait for the model.
@@ -29,6 +30,7 @@ class Limits:
     header_seconds: float = 10.0
     body_bytes: int = 8 * 2**20
     body_seconds: float = 10.0
+    answer_seconds: float = 10.0
     idle_seconds: int = 15
     connections: int = 200
     queue: int = 64
@@ -36,7 +38,7 @@ class Limits:
     batch: int = 64
     pictures: int = 256
     frames: int = 60
-    source_pixels: int = 50_000_000
+    source_pixels: int = 30_000_000
     drain_seconds: int = 20
 
     def max_count(self, side):

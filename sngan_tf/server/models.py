@@ -149,7 +149,7 @@ def exported(run, folder):
     beside = run.path / "export" / "discriminator" / folder.name
     if (beside / "saved_model.pb").is_file():
         judge = load(beside, "discriminator")
-        parts["discriminator"] = judge.signatures[DEFAULT_SIGNATURE]
+        parts["discriminator"] = _judging(judge, beside)
         parts["spectrum"] = spectrum(judge.kept)
         parts["kept"] = (model.kept, judge.kept)
     return dataclasses.replace(model, **parts)
@@ -213,6 +213,21 @@ def load(folder, name):
 def inputs_of(model):
     """Returns the inputs of the signature that is asked by default."""
     return model.signatures[DEFAULT_SIGNATURE].inputs
+
+
+def _judging(model, folder):
+    """Returns the signature of a discriminator, of images to logits."""
+    signature = model.signatures.get(DEFAULT_SIGNATURE)
+    if (
+        signature is None
+        or {*signature.inputs} - {"labels"} != {"images"}
+        or "logits" not in signature.outputs
+    ):
+        raise UserError(
+            f"{folder} must be a discriminator, from `images` to `logits`; "
+            "export again"
+        )
+    return signature
 
 
 def _check_classes(model, folder):

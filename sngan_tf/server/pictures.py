@@ -67,6 +67,7 @@ class Picture(pydantic.BaseModel, extra="forbid"):
 def routes(service):
     """Returns the routes of a `service.Service`."""
     router = fastapi.APIRouter(tags=["Pictures"])
+    reading = asyncio.Semaphore(2)  # Large ones take memory.
 
     def check(name, value, most):
         if value > most:
@@ -124,12 +125,13 @@ def routes(service):
         asked: Annotated[Picture, Query()], request: fastapi.Request
     ):
         shape = service.generator.image_shape
-        image = await asyncio.to_thread(
-            drawing.read,
-            await request.body(),
-            shape,
-            service.limits.source_pixels,
-        )
+        async with reading:
+            image = await asyncio.to_thread(
+                drawing.read,
+                await request.body(),
+                shape,
+                service.limits.source_pixels,
+            )
         return await service.judge.opinion(image, asked.label)
 
     return router

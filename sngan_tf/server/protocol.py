@@ -12,19 +12,24 @@ _REASONS = {400: b"Bad Request", 408: b"Request Timeout"}
 
 
 def bounded(limits):
-    """Returns uvicorn's protocol, with a bound on how long headers may take.
+    """Returns uvicorn's protocol, with bounds on how long clients may take.
+
+    To send headers, and to read an answer; bodies are the `Guard`'s.
 
     Args:
         limits: `Limits`.
     """
 
     class Protocol(h11_impl.H11Protocol):
+        _stuck = None  # Timer of an answer that isn't read.
+
         def connection_made(self, transport):
             super().connection_made(transport)
             self._await_headers()
 
         def connection_lost(self, exc):
             self._waiting.cancel()
+            self._stop_counting()
             super().connection_lost(exc)
 
         def handle_events(self):
@@ -37,6 +42,20 @@ def bounded(limits):
             # one begins.
             self._await_headers()
             super().on_response_complete()
+
+        def pause_writing(self):
+            super().pause_writing()
+            self._stuck = self.loop.call_later(
+                limits.answer_seconds, self.transport.abort
+            )
+
+        def resume_writing(self):
+            self._stop_counting()
+            super().resume_writing()
+
+        def _stop_counting(self):
+            if self._stuck:
+                self._stuck.cancel()
 
         def send_400_response(self, msg):
             self._refuse(400, f"The request must be HTTP/1.1. {msg}")

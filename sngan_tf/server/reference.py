@@ -20,7 +20,7 @@ td, th {{ padding: .2rem .8rem .2rem 0; text-align: left;
 <body>
 <main>
 <h1>{title}</h1>
-<p>{about} <a href="/openapi.json">openapi.json</a>, <a href="/">page</a></p>
+<p>{about} <a href="openapi.json">openapi.json</a>, <a href=".">page</a></p>
 {operations}
 </main>
 </body>

@@ -65,17 +65,14 @@ class Service:
         _LOGGER.info(
             "%s, version %s, is ready", self._model.name, self._model.version
         )
-        try:
-            await self.judge.prepare()
-        except Problem as problem:
-            _LOGGER.warning("The discriminator can't judge: %s", problem)
+        await self.judge.prepare()
 
     def _warm_up(self):
         signatures = [self._model.signatures.get(models.DEFAULT_SIGNATURE)]
         signatures.append(self._model.discriminator)
-        batch = min(self.limits.batch, self.max_count)
+        self.batcher.batch = min(self.limits.batch, self.max_count)
         for signature in filter(None, signatures):
-            batching.warm_up(signature, batch)
+            batching.warm_up(signature, self.batcher.batch)
 
     @property
     def is_ready(self):
