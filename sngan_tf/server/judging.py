@@ -50,6 +50,16 @@ class Judge:
                 await asyncio.sleep(1)
         self._generated = np.sort(np.concatenate(found))
 
+    def check(self):
+        """Raises a `Problem`: 404 without a discriminator, 503 until ready."""
+        model = self._service.model
+        if model.discriminator is None:
+            raise Problem(
+                404, f"{model.name} was exported without its discriminator"
+            )
+        if not self.is_ready:
+            raise later("The discriminator is not ready yet; try again")
+
     async def opinion(self, image, label=None):
         """Returns the `logit` of a picture, and how that is to be read.
 
@@ -59,15 +69,9 @@ class Judge:
                 discriminator; by default that which suits it best.
 
         Raises:
-            Problem: 404 without a discriminator, 400 on another label.
+            Problem: As of `check`, and 400 on another label.
         """
-        model = self._service.model
-        if model.discriminator is None:
-            raise Problem(
-                404, f"{model.name} was exported without its discriminator"
-            )
-        if not self.is_ready:
-            raise later("The discriminator is not ready yet; try again")
+        self.check()
         labels = self._labels(label)
         images = np.repeat(image[np.newaxis], len(labels), axis=0)
         logits = await self._logits(images, labels)

@@ -125,6 +125,7 @@ def routes(service):
         asked: Annotated[Picture, Query()], request: fastapi.Request
     ):
         shape = service.generator.image_shape
+        service.judge.check()  # Before the work of reading.
         async with reading:
             image = await asyncio.to_thread(
                 drawing.read,

@@ -275,6 +275,17 @@ def test_discriminator_of_the_package_judges(digits):
     assert judged["of_generated"] < 0.05
 
 
+def test_export_without_discriminator_judges_nothing(run):
+    folder = run.generator / "9"  # Beside which there is none.
+    with served.client_of(lambda: models.exported(run, folder)) as client:
+        answer = client.post("/judge", content=png(np.zeros((8, 8))))
+        assert answer.status_code == 404
+        said = answer.json()["error"]
+        assert said == "mine was exported without its discriminator"
+        about = client.get("/about.json").json()
+        assert (about["judges"], about["spectrum"]) == (False, {})
+
+
 def test_about_says_what_is_served(client):
     about = client.get("/about.json").json()
     spectrum = about.pop("spectrum")
