@@ -123,11 +123,12 @@ def _parsed(body):
 
 
 def _signature_name(asked, signatures):
-    name = asked.get("signature_name") or models.DEFAULT_SIGNATURE
+    name = asked.get("signature_name", "")
     if not isinstance(name, str):
         raise Problem(
             400, f"`signature_name` must be a string. Received: {_shown(name)}"
         )
+    name = name or models.DEFAULT_SIGNATURE
     if name not in signatures:
         raise Problem(
             400,

@@ -6,6 +6,7 @@ with errors.extra("serve"):
     import prometheus_client as prometheus
 
 CONTENT_TYPE = prometheus.CONTENT_TYPE_LATEST
+_METHODS = ("GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH")
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -52,6 +53,7 @@ class Meters:
 
     def answered(self, method, path, status, seconds):
         """Notes a request, by the pattern of its path: few, whoever asks."""
+        method = method if method in _METHODS else "other"
         self._requests.labels(method, path, status).inc()
         self._seconds.labels(path).observe(seconds)
 

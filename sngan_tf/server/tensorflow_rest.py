@@ -16,6 +16,7 @@ with errors.extra("serve"):
     import fastapi
     from fastapi import Response
 
+_DTYPES = {tf.float32: "FLOAT", tf.float64: "DOUBLE"}
 _LARGE = 64 * 2**10  # Bytes of JSON, above which others go first.
 _MODEL = "/v1/models/{name}"
 _VERSION = "/v1/models/{name}/versions/{version}"
@@ -42,12 +43,13 @@ def routes(service):
     def model_of(name, version=None):
         model = service.model
         if name != model.name or version not in (None, str(model.version)):
-            which = f"Specific({name}, {version})" if version else None
+            which = f"Latest({name})"
+            if version is not None:
+                which = f"Specific({name}, {version})"
             raise Problem(
                 404,
-                "Servable not found for request: "
-                f"{which or f'Latest({name})'}; there is {model.name}, "
-                f"version {model.version}",
+                f"Servable not found for request: {which}; there is "
+                f"{model.name}, version {model.version}",
             )
         return model
 
@@ -164,6 +166,3 @@ def _infos(signature, specs):
         }
         for name, spec in specs.items()
     }
-
-
-_DTYPES = {tf.float32: "FLOAT", tf.float64: "DOUBLE"}

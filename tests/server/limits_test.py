@@ -252,6 +252,7 @@ def test_requests_are_counted_by_patterns_of_paths(client):
     client.post(PREDICT, content=BODY)
     client.get("/v1/models/other")
     client.get("/some/where")
+    client.request("BREW", "/some/where")
     text = client.get("/metrics").text
     count = 'sngan_requests_total{{method="{}",path="{}",status="{}"}} 1.0'
     model = "/v1/models/{name}"
@@ -259,6 +260,7 @@ def test_requests_are_counted_by_patterns_of_paths(client):
         ("POST", f"{model}:{{verb}}", 200),
         ("GET", model, 404),
         ("GET", "other", 404),
+        ("other", "other", 404),
     ):
         assert count.format(method, path, status) in text
     assert 'sngan_model_info{name="halves",version="1"} 1.0' in text

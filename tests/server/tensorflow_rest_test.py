@@ -278,7 +278,8 @@ def test_outputs_without_rows_are_no_predictions(several):
             'Serving signature name: "half" not found in signature def; '
             "there are serving_default",
         ),
-        ('{"signature_name": 3, "instances": [1]}', "must be a string"),
+        ('{"signature_name": 0, "instances": [1]}', "must be a string"),
+        ('{"signature_name": null, "instances": [1]}', "must be a string"),
     ],
 )
 def test_wrong_body_is_told_what_is_wrong(client, content, message):
