@@ -4,11 +4,12 @@
     python main.py --mode=train --config=configs/digits.py --workdir=runs/a
     python main.py --mode=spectra --model=any.keras
     python main.py --mode=study --config=configs/studies/gradient.py
+    python main.py --mode=serve --workdir=runs/a --port=8501
     python main.py --fields         every field of a config
 
 Installed, the command is `sngan-tf`, and configs go by their names:
 --config=digits, --config=cifar10_cnn:setting=C. Without --mode all modes run
-in turn, but for spectra and study. A run knows its config: --mode=sample
+in turn, but for spectra, study and serve. A run knows its config: --mode=sample
 --workdir=runs/a is enough. Any field of a config can be overridden:
 --config.optimizer.learning_rate=1e-3.
 """
@@ -27,10 +28,20 @@ import sys
 from sngan_tf import errors
 
 IN_TURN = ("train", "evaluate", "sample", "export")
-MODES = (*IN_TURN, "spectra", "study")
+MODES = (*IN_TURN, "spectra", "study", "serve")
 DEFAULT_CONFIG = "digits"
 DEFAULT_WORKDIR = "runs/digits"
-_FLAGS = ("config", "workdir", "mode", "model", "cells", "draw", "fields")
+_FLAGS = (
+    "config",
+    "workdir",
+    "mode",
+    "model",
+    "cells",
+    "draw",
+    "host",
+    "port",
+    "fields",
+)
 _PACKAGE = pathlib.Path(__file__).parent
 
 
@@ -81,6 +92,15 @@ def _define_flags():
     flags.DEFINE_bool(
         "draw", False, "Only draw what --mode=study has in its table."
     )
+    flags.DEFINE_string(
+        "host",
+        "127.0.0.1",
+        "Address that --mode=serve listens at: this machine alone; 0.0.0.0 for "
+        "all that reach it.",
+    )
+    flags.DEFINE_string(
+        "port", "8501", "Port of --mode=serve; 0 for any that is free."
+    )
     flags.DEFINE_bool(
         "fields", False, "Print every field with default, meaning and rule."
     )
@@ -105,6 +125,7 @@ def _main(argv):
         return
     _check_model(flags.FLAGS.model, flags.FLAGS.mode)
     _check_study(flags.FLAGS)
+    _check_server(flags.FLAGS)
     _set_up_logging()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
@@ -113,6 +134,8 @@ def _main(argv):
             _measure(flags.FLAGS.model)
         elif flags.FLAGS.mode == "study":
             _study(flags.FLAGS)
+        elif flags.FLAGS.mode == "serve":
+            _serve(flags.FLAGS)
         else:
             _run_modes(flags.FLAGS.config, _workdir(), flags.FLAGS.mode)
     except errors.UserError as error:
@@ -153,6 +176,26 @@ def _check_study(given):
         _fail("`mode` must be study for the config of a study", code=2)
     if given.cells or given.draw:
         _fail("`cells` and `draw` are for --mode=study alone", code=2)
+
+
+def _check_server(given):
+    """Fails on a port that is none, or what is for the server elsewhere."""
+    if not re.fullmatch("[0-9]{1,5}", given.port) or int(given.port) > 65535:
+        _fail(
+            "`port` must be a whole number, in [0, 65535]. Received: "
+            f"--port={given.port}",
+            code=2,
+        )
+    if given.mode != "serve" and (
+        given["host"].present or given["port"].present
+    ):
+        _fail("`host` and `port` are for --mode=serve alone", code=2)
+
+
+def _serve(given):
+    from sngan_tf.modes import serve
+
+    serve.serve(given.config, _workdir(), given.host, int(given.port))
 
 
 def _study(given):

@@ -344,6 +344,26 @@ def test_growth_is_measured_and_drawn(idle, monkeypatch, tmp_path):
     assert len(np.unique(drawn.reshape(-1, drawn.shape[-1]), axis=0)) > 10
 
 
+@pytest.mark.slow
+def test_server_bears_what_its_benchmark_asks(tmp_path):
+    page = tmp_path / "server.md"
+    page.write_text("<!-- table serving -->\n<!-- end -->\n")
+    module("serving").main(["--quick", f"--output={tmp_path / 'server'}"])
+    _, *rows = files.read_rows(tmp_path / "server.jsonl")
+    found = {row["what"]: row for row in rows}
+    loads = [row for row in rows if row["what"] == "load"]
+    assert [(row["lost"], row["wrong"]) for row in loads] == 3 * [(0, 0)]
+    assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in loads)
+    assert found["memory"]["lost"] == 0
+    count = found["bad"]["kinds"]
+    assert count >= 100
+    assert found["bad"]["answers"] == {"4xx": count}
+    assert found["bad"]["good_served_after"] == count
+    assert found["killed"]["answered_after"] > 0
+    assert (found["killed"]["lost_after"], found["killed"]["wrong"]) == (0, 0)
+    assert "| predict, 1 row | 40 | 0 |" in page.read_text()
+
+
 def test_machine_is_described():
     machine = module("machine")
     said = machine.description()

@@ -133,6 +133,10 @@ def test_whole_job_without_mode(tmp_path):
             "`model` is for --mode=spectra alone. Received: "
             "--model=no/such.keras without --mode",
         ),
+        (["--mode=serve", "--port=x"], "`port` must be a whole number, in [0"),
+        (["--mode=serve", "--port=65536"], "65535]. Received: --port=65536"),
+        (["--port=8501"], "`host` and `port` are for --mode=serve alone"),
+        (["--mode=train", "--host=::1"], "are for --mode=serve alone"),
         (["--wordkir=x"], "Unknown command line flag 'wordkir'"),
         (["--config=no/such.py"], "stl10_resnet. Received: no/such.py"),
         (

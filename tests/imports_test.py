@@ -21,6 +21,7 @@ LADDER = (
     ("networks",),
     ("runs",),
     ("studies",),
+    ("server",),
     ("modes",),
     ("command",),
 )

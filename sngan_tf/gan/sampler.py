@@ -136,18 +136,19 @@ class Sampler(tf.Module):
         return None
 
 
-def grid(images):
+def grid(images, columns=None):
     """Returns pictures as a grid, small ones enlarged by a whole number.
 
     Args:
         images: `(count, size, size, channels)`, uint8.
+        columns: Pictures in a row; by default as many as make a square.
 
     Returns:
         uint8 `(height, width, channels)`.
     """
     factor = _enlargement(images.shape[1])
     enlarged = images.repeat(factor, axis=1).repeat(factor, axis=2)
-    return images_lib.grid(enlarged, gap=_GAP)
+    return images_lib.grid(enlarged, columns, gap=_GAP)
 
 
 def save_grid(path, images):
