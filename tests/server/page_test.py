@@ -615,7 +615,7 @@ def test_keyboard_reaches_all_and_shows_where_it_is(visit):
 
 @pytest.mark.parametrize("view", ["light", "phone"])
 def test_nothing_moves_as_parts_arrive(visit, view):
-    page = visit("?count=7", **VIEWS[view])
+    page = visit("?count=2", **VIEWS[view])
     shift = page.evaluate(
         """() => new Promise((resolve) => {
           let sum = 0;
@@ -626,6 +626,11 @@ def test_nothing_moves_as_parts_arrive(visit, view):
         })"""
     )
     assert shift < 0.02
+    frame = page.locator("#pictures .frame").bounding_box()
+    picture = pixels(page.query_selector("#pictures img"))
+    assert frame["width"] / frame["height"] == pytest.approx(
+        picture.shape[1] / picture.shape[0], rel=0.02
+    )
 
 
 def test_pictures_for_the_documentation_are_taken(browser, address, tmp_path):
