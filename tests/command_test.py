@@ -138,7 +138,7 @@ def test_whole_job_without_mode(tmp_path):
         (["--port=8501"], "`host` and `port` are for --mode=serve alone"),
         (["--mode=train", "--host=::1"], "are for --mode=serve alone"),
         (["--wordkir=x"], "Unknown command line flag 'wordkir'"),
-        (["--config=no/such.py"], "stl10_resnet. Received: no/such.py"),
+        (["--config=no/such.py"], "studies/width. Received: no/such.py"),
         (
             ["--config", "."],
             "config.json of a run, or one of cifar10_cnn, cifar10_resnet",

@@ -27,7 +27,7 @@ def save(sampler, path, class_names=(), step=0, verbose=False):
       classes in turn.
 
     `metadata` takes nothing and returns `class_names` string `(num_classes,)`,
-    `step`, `latent_dim` and `image_shape`. The same is in the file
+    `num_classes`, `step`, `latent_dim` and `image_shape`. The same is in the file
     `assets.extra/metadata.json`.
 
     Args:
@@ -42,6 +42,7 @@ def save(sampler, path, class_names=(), step=0, verbose=False):
         "step": step,
         "latent_dim": sampler.latent_dim,
         "image_shape": [*sampler.image_shape],
+        "num_classes": sampler.num_classes or 0,
         "class_names": [*class_names],
     }
     archive = keras.export.ExportArchive()

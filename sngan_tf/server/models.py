@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from sngan_tf import files
+from sngan_tf import images as images_lib
 from sngan_tf.errors import UserError
 from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.gan import serving
@@ -91,6 +92,7 @@ class Model:
         """Number of classes of a conditional generator, 0 for others."""
         if "labels" not in self.signatures[DEFAULT_SIGNATURE].inputs:
             return 0
+        # Exports from before had names alone.
         names = self.metadata.get("class_names", ())
         return self.metadata.get("num_classes") or len(names)
 
@@ -163,7 +165,7 @@ def of_package(name):
 
     @tf.function(input_signature=[inputs])
     def judge(images):
-        images = (tf.cast(images, tf.float32) + 0.5) / 128.0 - 1.0
+        images = images_lib.to_float(images)
         return {"logits": discriminator(images, training=False)}
 
     return Model(

@@ -81,6 +81,7 @@ def test_metadata_is_a_signature_and_a_file(folder, signatures):
         "step": 300,
         "latent_dim": 4,
         "image_shape": [8, 8, 1],
+        "num_classes": 3,
         "class_names": [*NAMES],
     }
     file = folder / "assets.extra" / "metadata.json"
