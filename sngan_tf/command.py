@@ -2,6 +2,7 @@
 
     python main.py                  the whole job on handwritten digits
     python main.py --mode=train --config=configs/digits.py --workdir=runs/a
+    python main.py --mode=report --workdir=runs/a --workdir=runs/b
     python main.py --mode=spectra --model=any.keras
     python main.py --mode=study --config=configs/studies/gradient.py
     python main.py --mode=serve --workdir=runs/a --port=8501
@@ -27,7 +28,7 @@ import sys
 
 from sngan_tf import errors
 
-IN_TURN = ("train", "evaluate", "sample", "export")
+IN_TURN = ("train", "evaluate", "sample", "export", "report")
 MODES = (*IN_TURN, "spectra", "study", "serve")
 DEFAULT_CONFIG = "digits"
 DEFAULT_WORKDIR = "runs/digits"
@@ -73,7 +74,11 @@ def _define_flags():
         f"({', '.join(shipped_configs())}); by default that of the run in "
         f"--workdir, {DEFAULT_CONFIG} for a new one.",
     )
-    flags.DEFINE_string("workdir", DEFAULT_WORKDIR, "Folder of the run.")
+    flags.DEFINE_multi_string(
+        "workdir",
+        DEFAULT_WORKDIR,
+        "Folder of the run; of --mode=report several, to compare them.",
+    )
     flags.DEFINE_enum(
         "mode", None, MODES, f"What to do; by default {', '.join(IN_TURN)}."
     )
@@ -126,6 +131,7 @@ def _main(argv):
     _check_model(flags.FLAGS.model, flags.FLAGS.mode)
     _check_study(flags.FLAGS)
     _check_server(flags.FLAGS)
+    _check_workdirs(flags.FLAGS.workdir, flags.FLAGS.mode)
     _set_up_logging()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
@@ -137,7 +143,7 @@ def _main(argv):
         elif flags.FLAGS.mode == "serve":
             _serve(flags.FLAGS)
         else:
-            _run_modes(flags.FLAGS.config, _workdir(), flags.FLAGS.mode)
+            _run_modes(flags.FLAGS.config, _workdirs(), flags.FLAGS.mode)
     except errors.UserError as error:
         _fail(error, code=1)
     except errors.Interrupted as error:
@@ -178,6 +184,16 @@ def _check_study(given):
         _fail("`cells` and `draw` are for --mode=study alone", code=2)
 
 
+def _check_workdirs(paths, mode):
+    """Fails on several folders that are not to be compared."""
+    if len(paths) > 1 and mode != "report":
+        _fail(
+            "`workdir` must be given once, but for --mode=report. Received: "
+            + " ".join(f"--workdir={path}" for path in paths),
+            code=2,
+        )
+
+
 def _check_server(given):
     """Fails on a port that is none, or what is for the server elsewhere."""
     if not re.fullmatch("[0-9]{1,5}", given.port) or int(given.port) > 65535:
@@ -195,7 +211,8 @@ def _check_server(given):
 def _serve(given):
     from sngan_tf.modes import serve
 
-    serve.serve(given.config, _workdir(), given.host, int(given.port))
+    (run,) = _workdirs()
+    serve.serve(given.config, run, given.host, int(given.port))
 
 
 def _study(given):
@@ -214,33 +231,33 @@ def _study(given):
 
 def _measure(path):
     from sngan_tf.modes import spectra
-    from sngan_tf.runs import report
+    from sngan_tf.runs import summary
 
     folder = spectra.of_file(path)
-    print("\n".join([f"spectra  {folder}", "", *report.spectra_lines(folder)]))
+    print("\n".join([f"spectra  {folder}", "", *summary.spectra_lines(folder)]))
 
 
-def _workdir():
+def _workdirs():
     from absl import flags
 
     from sngan_tf.runs import workdir
 
     given, _ = _taken_out("config", sys.argv)
-    return workdir.Workdir(flags.FLAGS.workdir, given or "")
+    return [workdir.Workdir(path, given or "") for path in flags.FLAGS.workdir]
 
 
-def _run_modes(config, run, only):
+def _run_modes(config, runs, only):
     from sngan_tf.runs import distribution
-    from sngan_tf.runs import report
+    from sngan_tf.runs import summary
 
     # All hosts train; one of them does the rest.
     is_chief = distribution.is_chief(config.get("distribution"))
     for mode in [only] if only else IN_TURN:
         if mode == "train" or is_chief:
             module = importlib.import_module(f"sngan_tf.modes.{mode}")
-            getattr(module, mode)(config, run)
+            made = getattr(module, mode)(config, *runs)
     if is_chief:
-        print(report.table(run))
+        print(f"report  {made}" if len(runs) > 1 else summary.table(*runs))
 
 
 def _check_backend():
