@@ -4,15 +4,16 @@
     python main.py --mode=train --config=configs/digits.py --workdir=runs/a
     python main.py --mode=report --workdir=runs/a --workdir=runs/b
     python main.py --mode=spectra --model=any.keras
+    python main.py --mode=score --real=folder:a --fake=folder:b
     python main.py --mode=study --config=configs/studies/gradient.py
     python main.py --mode=serve --workdir=runs/a --port=8501
     python main.py --fields         every field of a config
 
 Installed, the command is `sngan-tf`, and configs go by their names:
 --config=digits, --config=cifar10_cnn:setting=C. Without --mode all modes run
-in turn, but for spectra, study and serve. A run knows its config: --mode=sample
---workdir=runs/a is enough. Any field of a config can be overridden:
---config.optimizer.learning_rate=1e-3.
+in turn, but for spectra, score, study and serve. A run knows its config:
+--mode=sample --workdir=runs/a is enough. Any field of a config can be
+overridden: --config.optimizer.learning_rate=1e-3.
 """
 
 import contextlib
@@ -29,14 +30,17 @@ import sys
 from sngan_tf import errors
 
 IN_TURN = ("train", "evaluate", "sample", "export", "report")
-MODES = (*IN_TURN, "spectra", "study", "serve")
+MODES = (*IN_TURN, "spectra", "score", "study", "serve")
 DEFAULT_CONFIG = "digits"
 DEFAULT_WORKDIR = "runs/digits"
+SCORE_CONFIG, SCORE_WORKDIR = "default", "runs/score"
 _FLAGS = (
     "config",
     "workdir",
     "mode",
     "model",
+    "real",
+    "fake",
     "cells",
     "draw",
     "host",
@@ -88,6 +92,13 @@ def _define_flags():
         "Keras model, a .keras file, that --mode=spectra is to measure in "
         "place of a run.",
     )
+    for name, pictures in (("real", "Real"), ("fake", "Generated")):
+        flags.DEFINE_string(
+            name,
+            None,
+            f"{pictures} pictures of --mode=score: folder:PATH, or the name of "
+            "a data set.",
+        )
     flags.DEFINE_string(
         "cells",
         "",
@@ -132,6 +143,7 @@ def _main(argv):
     _check_study(flags.FLAGS)
     _check_server(flags.FLAGS)
     _check_workdirs(flags.FLAGS.workdir, flags.FLAGS.mode)
+    _check_score(flags.FLAGS)
     _set_up_logging()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
@@ -142,6 +154,8 @@ def _main(argv):
             _study(flags.FLAGS)
         elif flags.FLAGS.mode == "serve":
             _serve(flags.FLAGS)
+        elif flags.FLAGS.mode == "score":
+            _score(flags.FLAGS)
         else:
             _run_modes(flags.FLAGS.config, _workdirs(), flags.FLAGS.mode)
     except errors.UserError as error:
@@ -213,6 +227,35 @@ def _serve(given):
 
     (run,) = _workdirs()
     serve.serve(given.config, run, given.host, int(given.port))
+
+
+def _check_score(given):
+    """Fails where pictures lack that are to be scored, or another mode is."""
+    received = f"Received: --real={given.real} --fake={given.fake}"
+    if given.mode == "score" and not (given.real and given.fake):
+        _fail(
+            "`real` and `fake` must both be folder:PATH or the name of a data "
+            f"set, for --mode=score. {received}",
+            code=2,
+        )
+    if given.mode != "score" and (given.real or given.fake):
+        _fail(f"`real` and `fake` are for --mode=score alone. {received}", 2)
+
+
+def _score(given):
+    from sngan_tf.modes import score
+    from sngan_tf.runs import summary
+    from sngan_tf.runs import workdir
+
+    (folder,) = given.workdir
+    if not given["workdir"].present:
+        folder = SCORE_WORKDIR
+    run = workdir.Workdir(folder)
+    sized_by = ("config", "config.data.image_size")
+    own_size = all(_taken_out(x, sys.argv)[0] is None for x in sized_by)
+    rows = score.score(given.config, run, given.real, given.fake, own_size)
+    lines = [f"scores  {run.scores}", *summary.kept_lines(rows)]
+    print("\n".join(lines))
 
 
 def _study(given):
@@ -356,6 +399,8 @@ def _config_of_workdir(argv):
     """Returns the path of a run's own config; for a new run the default."""
     if _taken_out("model", argv)[0] is not None:
         return DEFAULT_CONFIG  # There is no run.
+    if _taken_out("mode", argv)[0] == "score":
+        return SCORE_CONFIG  # That of any pictures.
     given, _ = _taken_out("workdir", argv)
     saved = pathlib.Path(given or DEFAULT_WORKDIR) / "config.json"
     return str(saved) if saved.is_file() else DEFAULT_CONFIG

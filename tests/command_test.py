@@ -12,8 +12,10 @@ import types
 
 import forked
 import keras
+import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
 from sngan_tf import command
 from sngan_tf import errors
@@ -147,6 +149,16 @@ def test_whole_job_without_mode(tmp_path):
             ["--workdir=a", "--mode=train", "--workdir=b"],
             "`workdir` must be given once, but for --mode=report. Received: "
             "--workdir=a --workdir=b",
+        ),
+        (
+            ["--mode=score", "--real=folder:a"],
+            "`real` and `fake` must both be folder:PATH or the name of a data "
+            "set, for --mode=score. Received: --real=folder:a --fake=None",
+        ),
+        (
+            ["--mode=evaluate", "--fake=cifar10"],
+            "`real` and `fake` are for --mode=score alone. Received: "
+            "--real=None --fake=cifar10",
         ),
         (["--wordkir=x"], "Unknown command line flag 'wordkir'"),
         (["--config=no/such.py"], "stl10_resnet. Received: no/such.py"),
@@ -423,6 +435,45 @@ def test_runs_are_compared(tmp_path):
         "config.json",
         "report.html",
     }
+
+
+def test_folders_are_scored_without_a_run(tmp_path):
+    """At their own size, or that which is asked for."""
+    folders = [tmp_path / "p", tmp_path / "q"]
+    for seed, folder in enumerate(folders):
+        for name in "ab":
+            (folder / name).mkdir(parents=True)
+            random = np.random.default_rng(seed)
+            for i in range(5):
+                image = random.integers(0, 256, (8, 8), np.uint8)
+                Image.fromarray(image).save(folder / name / f"{i}.png")
+    # That of a run there doesn't matter.
+    damaged = tmp_path / "runs" / "digits" / "config.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("damaged")
+    arguments = [
+        "--mode=score",
+        "--real=folder:p",
+        "--fake=folder:q",
+        "--config.evaluation.samples=8",
+        "--config.evaluation.classifier_updates=1",
+    ]
+    for further, workdir, size in (
+        ([], "runs/score", 8),
+        (["--config.data.image_size=16", "--workdir=mine"], "mine", 16),
+        (["--config=default", "--workdir=mine"], "mine", 32),
+    ):
+        process = run_forked(tmp_path, *further, *arguments)
+        assert process.returncode == 0, process.stderr
+        said = process.stdout.splitlines()
+        assert said[:2] == [f"scores  {workdir}/scores.jsonl", ""]
+        pixels = f"{size} x {size} pixels"
+        assert said[2].startswith(f"scores of folder:{folders[1]}, {pixels}, ")
+        rows = (tmp_path / workdir / "scores.jsonl").read_text().splitlines()
+        last = json.loads(rows[-1])
+        assert last["image_size"] == size
+        assert last["fake"] == f"folder:{folders[1]}"
+        assert last["num_fake"] == 8
 
 
 def test_model_without_run_or_config_is_measured(tmp_path):

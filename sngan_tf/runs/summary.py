@@ -44,6 +44,7 @@ def table(workdir):
     rows = files.read_rows(workdir.scores)
     for measured, scores in by_measure(rows).items():
         lines += ["", caption(*measured), *_score_lines(scores, best)]
+    lines += kept_lines(rows)
     lines += ["", *spectra_lines(workdir.spectra)]
     return "\n".join(lines).strip()
 
@@ -134,20 +135,45 @@ def _of_update(workdir, path, step):
 
 
 def by_measure(rows):
-    """Returns the scores of each `(protocol, reference, features, resize)`."""
+    """Returns the scores of each `(protocol, reference, features, resize)`.
+
+    Without those of pictures that were kept, which are of no run.
+    """
+    keys = "protocol", "reference", "features", "resize"
+    return _grouped([row for row in rows if "fake" not in row], keys)
+
+
+def kept_lines(rows):
+    """Returns lines of text on those of `--mode=score`, a table for each pair.
+
+    Args:
+        rows: Of `scores.jsonl`.
+    """
+    keys = "protocol", "reference", "features", "resize", "fake", "image_size"
+    kept = _grouped([row for row in rows if "fake" in row], keys)
+    lines = []
+    for (*measured, fake, size), scores in kept.items():
+        cells = [(x["metric"], shown(x), counted(x)) for x in scores]
+        header = ("", "", "generated / real")
+        lines += [
+            "",
+            caption(*measured, f" of {fake}, {size} x {size} pixels"),
+            *_aligned([header, *cells]),
+        ]
+    return lines
+
+
+def _grouped(rows, keys):
     found = {}
     for row in rows:
-        measured = tuple(
-            row[key] for key in ("protocol", "reference", "features", "resize")
-        )
-        found.setdefault(measured, []).append(row)
+        found.setdefault(tuple(row[key] for key in keys), []).append(row)
     return found
 
 
-def caption(protocol, reference, features, resize):
+def caption(protocol, reference, features, resize, of=""):
     """Returns what scores were measured on, in words."""
     return (
-        f"scores, protocol {protocol}: real pictures of {reference}, by "
+        f"scores{of}, protocol {protocol}: real pictures of {reference}, by "
         f"{features} (resize: {resize})"
     )
 
