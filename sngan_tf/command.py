@@ -2,16 +2,18 @@
 
     python main.py                  the whole job on handwritten digits
     python main.py --mode=train --config=configs/digits.py --workdir=runs/a
+    python main.py --mode=report --workdir=runs/a --workdir=runs/b
     python main.py --mode=spectra --model=any.keras
+    python main.py --mode=score --real=folder:a --fake=folder:b
     python main.py --mode=study --config=configs/studies/gradient.py
     python main.py --mode=serve --workdir=runs/a --port=8501
     python main.py --fields         every field of a config
 
 Installed, the command is `sngan-tf`, and configs go by their names:
 --config=digits, --config=cifar10_cnn:setting=C. Without --mode all modes run
-in turn, but for spectra, study and serve. A run knows its config: --mode=sample
---workdir=runs/a is enough. Any field of a config can be overridden:
---config.optimizer.learning_rate=1e-3.
+in turn, but for spectra, score, study and serve. A run knows its config:
+--mode=sample --workdir=runs/a is enough. Any field of a config can be
+overridden: --config.optimizer.learning_rate=1e-3.
 """
 
 import contextlib
@@ -27,15 +29,18 @@ import sys
 
 from sngan_tf import errors
 
-IN_TURN = ("train", "evaluate", "sample", "export")
-MODES = (*IN_TURN, "spectra", "study", "serve")
+IN_TURN = ("train", "evaluate", "sample", "export", "report")
+MODES = (*IN_TURN, "spectra", "score", "study", "serve")
 DEFAULT_CONFIG = "digits"
 DEFAULT_WORKDIR = "runs/digits"
+SCORE_CONFIG, SCORE_WORKDIR = "default", "runs/score"
 _FLAGS = (
     "config",
     "workdir",
     "mode",
     "model",
+    "real",
+    "fake",
     "cells",
     "draw",
     "host",
@@ -73,7 +78,11 @@ def _define_flags():
         f"({', '.join(shipped_configs())}); by default that of the run in "
         f"--workdir, {DEFAULT_CONFIG} for a new one.",
     )
-    flags.DEFINE_string("workdir", DEFAULT_WORKDIR, "Folder of the run.")
+    flags.DEFINE_multi_string(
+        "workdir",
+        DEFAULT_WORKDIR,
+        "Folder of the run; of --mode=report several, to compare them.",
+    )
     flags.DEFINE_enum(
         "mode", None, MODES, f"What to do; by default {', '.join(IN_TURN)}."
     )
@@ -83,6 +92,13 @@ def _define_flags():
         "Keras model, a .keras file, that --mode=spectra is to measure in "
         "place of a run.",
     )
+    for name, pictures in (("real", "Real"), ("fake", "Generated")):
+        flags.DEFINE_string(
+            name,
+            None,
+            f"{pictures} pictures of --mode=score: folder:PATH, or the name of "
+            "a data set.",
+        )
     flags.DEFINE_string(
         "cells",
         "",
@@ -126,6 +142,8 @@ def _main(argv):
     _check_model(flags.FLAGS.model, flags.FLAGS.mode)
     _check_study(flags.FLAGS)
     _check_server(flags.FLAGS)
+    _check_workdirs(flags.FLAGS.workdir, flags.FLAGS.mode)
+    _check_score(flags.FLAGS)
     _set_up_logging()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
@@ -136,8 +154,10 @@ def _main(argv):
             _study(flags.FLAGS)
         elif flags.FLAGS.mode == "serve":
             _serve(flags.FLAGS)
+        elif flags.FLAGS.mode == "score":
+            _score(flags.FLAGS)
         else:
-            _run_modes(flags.FLAGS.config, _workdir(), flags.FLAGS.mode)
+            _run_modes(flags.FLAGS.config, _workdirs(), flags.FLAGS.mode)
     except errors.UserError as error:
         _fail(error, code=1)
     except errors.Interrupted as error:
@@ -178,6 +198,16 @@ def _check_study(given):
         _fail("`cells` and `draw` are for --mode=study alone", code=2)
 
 
+def _check_workdirs(paths, mode):
+    """Fails on several folders that are not to be compared."""
+    if len(paths) > 1 and mode != "report":
+        _fail(
+            "`workdir` must be given once, but for --mode=report. Received: "
+            + " ".join(f"--workdir={path}" for path in paths),
+            code=2,
+        )
+
+
 def _check_server(given):
     """Fails on a port that is none, or what is for the server elsewhere."""
     if not re.fullmatch("[0-9]{1,5}", given.port) or int(given.port) > 65535:
@@ -195,7 +225,37 @@ def _check_server(given):
 def _serve(given):
     from sngan_tf.modes import serve
 
-    serve.serve(given.config, _workdir(), given.host, int(given.port))
+    (run,) = _workdirs()
+    serve.serve(given.config, run, given.host, int(given.port))
+
+
+def _check_score(given):
+    """Fails where pictures lack that are to be scored, or another mode is."""
+    received = f"Received: --real={given.real} --fake={given.fake}"
+    if given.mode == "score" and not (given.real and given.fake):
+        _fail(
+            "`real` and `fake` must both be folder:PATH or the name of a data "
+            f"set, for --mode=score. {received}",
+            code=2,
+        )
+    if given.mode != "score" and (given.real or given.fake):
+        _fail(f"`real` and `fake` are for --mode=score alone. {received}", 2)
+
+
+def _score(given):
+    from sngan_tf.modes import score
+    from sngan_tf.runs import summary
+    from sngan_tf.runs import workdir
+
+    (folder,) = given.workdir
+    if not given["workdir"].present:
+        folder = SCORE_WORKDIR
+    run = workdir.Workdir(folder)
+    sized_by = ("config", "config.data.image_size")
+    own_size = all(_taken_out(x, sys.argv)[0] is None for x in sized_by)
+    rows = score.score(given.config, run, given.real, given.fake, own_size)
+    lines = [f"scores  {run.scores}", *summary.kept_lines(rows)]
+    print("\n".join(lines))
 
 
 def _study(given):
@@ -214,33 +274,33 @@ def _study(given):
 
 def _measure(path):
     from sngan_tf.modes import spectra
-    from sngan_tf.runs import report
+    from sngan_tf.runs import summary
 
     folder = spectra.of_file(path)
-    print("\n".join([f"spectra  {folder}", "", *report.spectra_lines(folder)]))
+    print("\n".join([f"spectra  {folder}", "", *summary.spectra_lines(folder)]))
 
 
-def _workdir():
+def _workdirs():
     from absl import flags
 
     from sngan_tf.runs import workdir
 
     given, _ = _taken_out("config", sys.argv)
-    return workdir.Workdir(flags.FLAGS.workdir, given or "")
+    return [workdir.Workdir(path, given or "") for path in flags.FLAGS.workdir]
 
 
-def _run_modes(config, run, only):
+def _run_modes(config, runs, only):
     from sngan_tf.runs import distribution
-    from sngan_tf.runs import report
+    from sngan_tf.runs import summary
 
     # All hosts train; one of them does the rest.
     is_chief = distribution.is_chief(config.get("distribution"))
     for mode in [only] if only else IN_TURN:
         if mode == "train" or is_chief:
             module = importlib.import_module(f"sngan_tf.modes.{mode}")
-            getattr(module, mode)(config, run)
+            made = getattr(module, mode)(config, *runs)
     if is_chief:
-        print(report.table(run))
+        print(f"report  {made}" if len(runs) > 1 else summary.table(*runs))
 
 
 def _check_backend():
@@ -339,6 +399,8 @@ def _config_of_workdir(argv):
     """Returns the path of a run's own config; for a new run the default."""
     if _taken_out("model", argv)[0] is not None:
         return DEFAULT_CONFIG  # There is no run.
+    if _taken_out("mode", argv)[0] == "score":
+        return SCORE_CONFIG  # That of any pictures.
     given, _ = _taken_out("workdir", argv)
     saved = pathlib.Path(given or DEFAULT_WORKDIR) / "config.json"
     return str(saved) if saved.is_file() else DEFAULT_CONFIG

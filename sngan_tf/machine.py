@@ -45,6 +45,13 @@ def commit():
     return importlib.metadata.version("sngan_tf")
 
 
+def versions():
+    """Returns `{name: version}` of Python and what computes."""
+    names = ("keras", "tensorflow", "numpy")
+    found = {name: importlib.metadata.version(name) for name in names}
+    return {"python": platform.python_version(), **found}
+
+
 def flop(size=SIZE):
     """Returns the operations of a product of two square matrices."""
     return 2 * size**3

@@ -12,8 +12,10 @@ import types
 
 import forked
 import keras
+import numpy as np
 import pytest
 from absl import flags
+from PIL import Image
 
 from sngan_tf import command
 from sngan_tf import errors
@@ -89,6 +91,7 @@ def test_whole_job_without_mode(tmp_path):
         "export/generator/1/saved_model.pb",
         "export/discriminator/1/saved_model.pb",
         "export/README.md",
+        "report.html",
     ):
         assert (workdir / path).is_file(), path
     config = json.loads((workdir / "config.json").read_text())
@@ -98,6 +101,11 @@ def test_whole_job_without_mode(tmp_path):
     assert any(line.startswith("classifier_score") for line in table)
     assert any(line.startswith("scores, protocol quick") for line in table)
     assert any("runs/digits/export/generator/1" in line for line in table)
+    assert f"report{' ' * 9}runs/digits/report.html" in table
+    # Made anew at the end, with the scores of evaluation.
+    rows = map(json.loads, (workdir / "scores.jsonl").read_text().splitlines())
+    (real,) = (x for x in rows if x["metric"] == "real_classifier_score")
+    assert f"{real['value']:.4g}" in (workdir / "report.html").read_text()
     assert not (workdir / "spectra").exists()
     # The bar shows losses and speed.
     for word in ("4/4", "d_loss=", "g_loss=", "images_per_s="):
@@ -113,7 +121,7 @@ def test_whole_job_without_mode(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--mode=trian"], "train|evaluate|sample|export|spectra"),
+        (["--mode=trian"], "train|evaluate|sample|export|report|spectra"),
         (["train"], "Received: train"),
         (
             ["--mode=spectra", "--model=no/such.keras"],
@@ -137,6 +145,21 @@ def test_whole_job_without_mode(tmp_path):
         (["--mode=serve", "--port=65536"], "65535]. Received: --port=65536"),
         (["--port=8501"], "`host` and `port` are for --mode=serve alone"),
         (["--mode=train", "--host=::1"], "are for --mode=serve alone"),
+        (
+            ["--workdir=a", "--mode=train", "--workdir=b"],
+            "`workdir` must be given once, but for --mode=report. Received: "
+            "--workdir=a --workdir=b",
+        ),
+        (
+            ["--mode=score", "--real=folder:a"],
+            "`real` and `fake` must both be folder:PATH or the name of a data "
+            "set, for --mode=score. Received: --real=folder:a --fake=None",
+        ),
+        (
+            ["--mode=evaluate", "--fake=cifar10"],
+            "`real` and `fake` are for --mode=score alone. Received: "
+            "--real=None --fake=cifar10",
+        ),
         (["--wordkir=x"], "Unknown command line flag 'wordkir'"),
         (["--config=no/such.py"], "studies/width. Received: no/such.py"),
         (
@@ -393,6 +416,64 @@ def test_user_error_is_one_line(tmp_path, arguments, message):
     assert process.returncode == 1
     assert message in error_of(process)
     assert not (tmp_path / "runs").exists()
+
+
+def test_runs_are_compared(tmp_path):
+    for name in "ab":
+        path = tmp_path / name / "config.json"
+        path.parent.mkdir()
+        path.write_text('{"updates": 7}')
+    process = run_forked(
+        tmp_path, "--mode=report", "--workdir=b", "--workdir", "a"
+    )
+    assert process.returncode == 0, process.stderr
+    assert process.stdout == "report  b/comparison.html\n"
+    assert (tmp_path / "b" / "comparison.html").is_file()
+    process = run_forked(tmp_path, "--mode=report", "--workdir=a")
+    assert process.stdout == "report  a/report.html\n"
+    assert {path.name for path in (tmp_path / "a").iterdir()} == {
+        "config.json",
+        "report.html",
+    }
+
+
+def test_folders_are_scored_without_a_run(tmp_path):
+    """At their own size, or that which is asked for."""
+    folders = [tmp_path / "p", tmp_path / "q"]
+    for seed, folder in enumerate(folders):
+        for name in "ab":
+            (folder / name).mkdir(parents=True)
+            random = np.random.default_rng(seed)
+            for i in range(5):
+                image = random.integers(0, 256, (8, 8), np.uint8)
+                Image.fromarray(image).save(folder / name / f"{i}.png")
+    # That of a run there doesn't matter.
+    damaged = tmp_path / "runs" / "digits" / "config.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("damaged")
+    arguments = [
+        "--mode=score",
+        "--real=folder:p",
+        "--fake=folder:q",
+        "--config.evaluation.samples=8",
+        "--config.evaluation.classifier_updates=1",
+    ]
+    for further, workdir, size in (
+        ([], "runs/score", 8),
+        (["--config.data.image_size=16", "--workdir=mine"], "mine", 16),
+        (["--config=default", "--workdir=mine"], "mine", 32),
+    ):
+        process = run_forked(tmp_path, *further, *arguments)
+        assert process.returncode == 0, process.stderr
+        said = process.stdout.splitlines()
+        assert said[:2] == [f"scores  {workdir}/scores.jsonl", ""]
+        pixels = f"{size} x {size} pixels"
+        assert said[2].startswith(f"scores of folder:{folders[1]}, {pixels}, ")
+        rows = (tmp_path / workdir / "scores.jsonl").read_text().splitlines()
+        last = json.loads(rows[-1])
+        assert last["image_size"] == size
+        assert last["fake"] == f"folder:{folders[1]}"
+        assert last["num_fake"] == 8
 
 
 def test_model_without_run_or_config_is_measured(tmp_path):

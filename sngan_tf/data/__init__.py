@@ -16,13 +16,14 @@ from sngan_tf.data import folder
 from sngan_tf.data import labels as labels_lib
 from sngan_tf.data.batches import check_enough
 from sngan_tf.data.batches import training_batches
+from sngan_tf.data.folder import sizes
 from sngan_tf.data.options import Options
 from sngan_tf.data.pictures import Format
 from sngan_tf.data.pictures import Pictures
 from sngan_tf.data.pictures import collect
 from sngan_tf.errors import UserError
 
-__all__ = ["Pictures", "check_enough", "load", "training_batches"]
+__all__ = ["Pictures", "check_enough", "load", "sizes", "training_batches"]
 
 
 def load(

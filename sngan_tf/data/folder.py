@@ -107,6 +107,14 @@ class Files:
             self._on_bad_image,
         )
 
+    def sizes(self):
+        """Returns the set of `(width, height)` that the files say."""
+
+        def size(i):
+            return self._use(i, lambda image: image.size)
+
+        return {*self._over(size, range(len(self)))}
+
     def key(self):
         """Returns what the pictures depend on beside their format, for JSON."""
         states = [
@@ -162,9 +170,7 @@ def _threads():
 
 def load(name, picture_format, options):
     """Returns the `Pictures` of `folder:PATH`; see `data.load`."""
-    folder = pathlib.Path(name.removeprefix(PREFIX)).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"`data.name` names a missing folder. Received: {name}")
+    folder = _folder(name)
     paths, labels, class_names = _list(name, folder, options.recursive)
     reference = f"{PREFIX}{folder.resolve()}"
     labels_lib.check(
@@ -188,6 +194,28 @@ def load(name, picture_format, options):
     return pictures.Pictures(
         images, kept if class_names else None, class_names, reference, digest
     )
+
+
+def sizes(name, recursive=False, on_bad_image="raise"):
+    """Returns the set of `(width, height)` that the files themselves have.
+
+    Args:
+        name: `folder:PATH`.
+        recursive: As of `Options`.
+        on_bad_image: As of `Options`.
+
+    Raises:
+        UserError: As `load`, but only the beginning of each file is read.
+    """
+    paths, labels, _ = _list(name, _folder(name), recursive)
+    return Files(paths, labels, None, on_bad_image).sizes()
+
+
+def _folder(name):
+    folder = pathlib.Path(name.removeprefix(PREFIX)).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"`data.name` names a missing folder. Received: {name}")
+    return folder
 
 
 def _list(name, folder, recursive):

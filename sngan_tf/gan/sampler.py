@@ -160,8 +160,21 @@ def save_grid(path, images):
 
 def first_row(path, image_size):
     """Returns the top row of a grid that `save_grid` has written."""
-    height = image_size * _enlargement(image_size) + _GAP
-    return images_lib.read_png(path)[:height]
+    return images_lib.read_png(path)[: _cell(image_size)]
+
+
+def corner(path, image_size, height, width):
+    """Returns what of such a grid fits in a size, but one picture at least.
+
+    Whole pictures from the top left, uint8 `(height, width, channels)`.
+    """
+    side = _cell(image_size)
+    rows, columns = (max(1, size // side) * side for size in (height, width))
+    return images_lib.read_png(path)[:rows, :columns]
+
+
+def _cell(image_size):
+    return image_size * _enlargement(image_size) + _GAP
 
 
 def _enlargement(image_size):

@@ -100,9 +100,32 @@ class Scorer:
         features, logits = self.network.stream(
             sampler.batches(self._seed, count), count, show=show
         )
-        fake = reference_lib.Reference(
-            features, logits, sampler.labels(count), "generated"
+        return self._of_outputs(features, logits, sampler.labels(count), step)
+
+    def kept(self, pictures, step=0, show=False):
+        """Returns the same records of generated pictures that are kept.
+
+        A fixed random choice, if there are more than the protocol takes.
+
+        Args:
+            pictures: `data.Pictures` of the size and channels of the real
+                ones, with their classes or without labels.
+            step: As of `generated`.
+            show: As of `generated`.
+
+        Raises:
+            UserError: If there are fewer than the protocol needs.
+        """
+        chosen = check_kept(self.protocol, pictures)
+        features, logits = self.network(
+            pictures.images, "generated pictures", show, chosen
         )
+        labels = pictures.labels
+        labels = None if labels is None else labels[chosen]
+        return self._of_outputs(features, logits, labels, step)
+
+    def _of_outputs(self, features, logits, labels, step):
+        fake = reference_lib.Reference(features, logits, labels, "generated")
         rows = self._rows(
             step,
             self._reference,
@@ -110,10 +133,8 @@ class Scorer:
             logits[: self.protocol.num_scored],
         )
         if self.network.kind == "classifier":
-            share = _smallest_share(logits)
-            rows.append(
-                self._row(step, "smallest_class_share", share, None, 0, count)
-            )
+            of = _smallest_share(logits), None, 0, len(logits)
+            rows.append(self._row(step, "smallest_class_share", *of))
         return rows
 
     def real(self, step):
@@ -208,6 +229,27 @@ def check(protocol, pictures, held_out=None):
             f"Received: {len(chosen)} in {source.reference}"
         )
     return source, chosen, others
+
+
+def check_kept(protocol, pictures):
+    """Returns row numbers of the generated pictures that a protocol takes.
+
+    Args:
+        protocol: As of `Scorer`.
+        pictures: `data.Pictures` that were generated.
+
+    Raises:
+        UserError: If there are too few.
+    """
+    count = max(protocol.num_fake, protocol.num_scored)
+    if len(pictures) < count:
+        fewer = "" if protocol.exact else ", unless evaluation.samples is fewer"
+        raise UserError(
+            f"`evaluation.protocol` {protocol.name} needs {count:,} generated "
+            f"pictures{fewer}. Received: {len(pictures):,} in "
+            f"{pictures.reference}"
+        )
+    return reference_lib.choose(pictures, count, exact=True)[0]
 
 
 def _smallest_share(logits):

@@ -9,14 +9,17 @@ from sngan_tf import data
 from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.errors import as_user_error
+from sngan_tf.errors import first_line
 from sngan_tf.runs import build
 from sngan_tf.runs import callbacks as callbacks_lib
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import distribution
 from sngan_tf.runs import interrupts as interrupts_lib
 from sngan_tf.runs import loading
+from sngan_tf.runs import page
 from sngan_tf.runs import records as records_lib
 from sngan_tf.runs import scoring
+from sngan_tf.runs import sessions
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -159,6 +162,14 @@ def _train(config, workdir, strategy, pictures, make_scorer, is_chief, further):
             records.evaluate_missing(start)
             kept += records.callbacks(save)
             stack.callback(records.close)
+            if start < config.updates:
+                stack.enter_context(
+                    sessions.recorded(
+                        workdir.sessions,
+                        lambda: int(gan.step.numpy()),
+                        strategy.num_replicas_in_sync,
+                    )
+                )
 
         def save_checked(step):
             stop.check(step)
@@ -182,7 +193,18 @@ def _train(config, workdir, strategy, pictures, make_scorer, is_chief, further):
             _LOGGER.info("Trained for %d updates already", start)
         if is_chief:
             records.evolution()
+    if is_chief:
+        _report(workdir)
     return gan
+
+
+def _report(workdir):
+    try:
+        page.write([workdir], workdir.report)
+    except Exception as error:  # The training is done, whatever it is.
+        _LOGGER.warning(
+            "%s can't be made: %s", workdir.report, first_line(error)
+        )
 
 
 def _fit(gan, batches, start, updates, kept):

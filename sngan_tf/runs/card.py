@@ -10,7 +10,7 @@ import pathlib
 from sngan_tf import files
 from sngan_tf.errors import UserError
 from sngan_tf.runs import fields
-from sngan_tf.runs import report
+from sngan_tf.runs import summary
 
 _PAPER = "[Miyato et al., 2018](https://arxiv.org/abs/1802.05957)"
 _PAPER_UPDATES = 100_000
@@ -77,7 +77,7 @@ def text(run, checkpoint, step, usage, data="", note=""):
     rows = [
         row
         for row in files.read_rows(run.scores)
-        if row["step"] == step or _is_real(row)
+        if row["step"] == step or summary.is_real(row)
     ]
     sections = {
         "Use": usage,
@@ -110,7 +110,7 @@ def _data_set(config, key):
 
 
 def _front_matter(about, rows):
-    metrics = dict.fromkeys(r["metric"] for r in rows if not _is_real(r))
+    metrics = dict.fromkeys(r["metric"] for r in rows if not summary.is_real(r))
     lists = {
         "tags": ("image-generation", "gan", "spectral-normalization"),
         "datasets": (about.name,),
@@ -162,15 +162,15 @@ def _training(config, checkpoint, step):
 def _scores(rows):
     """Returns a table for each protocol, reference and network."""
     tables = []
-    for measured, group in report.by_measure(rows).items():
+    for measured, group in summary.by_measure(rows).items():
         protocol, reference, *network = measured
         values = {row["metric"]: row for row in group}
         lines = [
             f"| `{metric}` | {_cells(row, values.get(f'real_{metric}'))} |"
             for metric, row in values.items()
-            if not _is_real(row)
+            if not summary.is_real(row)
         ]
-        words = report.caption(protocol, _without_folder(reference), *network)
+        words = summary.caption(protocol, _without_folder(reference), *network)
         heading = [
             f"{words[0].upper()}{words[1:]}.",
             "",
@@ -183,12 +183,12 @@ def _scores(rows):
 
 
 def _cells(row, real):
-    standing = f"{report.shown(real)} ({report.counted(real)})" if real else ""
-    return f"{report.shown(row)} | {report.counted(row)} | {standing}"
-
-
-def _is_real(row):
-    return row["metric"].startswith("real_")
+    cells = [summary.shown(row), summary.counted(row)]
+    if real:
+        cells.append(f"{summary.shown(real)} ({summary.counted(real)})")
+    else:
+        cells.append("")
+    return " | ".join(cells)
 
 
 def _limits(config, step, rows):

@@ -52,9 +52,8 @@ def maker(config, pictures, protocol):
         UserError: As of `scorer`.
     """
     evaluation = config.evaluation
-    by_classifier = evaluation.features == "classifier"
-    saved = by_classifier and evaluation.classifier
-    if by_classifier and not saved and len(pictures.class_names) < 2:
+    is_trained = _is_trained(evaluation)
+    if is_trained and len(pictures.class_names) < 2:
         _LOGGER.warning(
             "Not scored: a classifier needs two or more labels, which %s does "
             "not have; --config.evaluation.features=inception does without, as "
@@ -65,19 +64,12 @@ def maker(config, pictures, protocol):
     protocol = protocols.get(protocol, evaluation.samples)
     held_out = _held_out(config, pictures) if protocol.held_out else None
     scorer_lib.check(protocol, pictures, held_out)
-    network = None
-    if saved:
-        network = features.saved_classifier(saved, pictures)
-    elif not by_classifier:
-        network = features.load_inception(evaluation.inception)
+    ready = None if is_trained else network(evaluation, pictures)
 
     @functools.cache
     def make():
-        scored_by = network or features.load_classifier(
-            pictures, evaluation.classifier_updates
-        )
-        if by_classifier and len(pictures.class_names) > 1:
-            _say_accuracy(scored_by, pictures)
+        scored_by = ready or network(evaluation, pictures)
+        say_accuracy(scored_by, pictures)
         return scorer_lib.Scorer(
             scored_by, protocol, pictures, held_out, evaluation.seed
         )
@@ -85,7 +77,37 @@ def maker(config, pictures, protocol):
     return make
 
 
-def _say_accuracy(network, pictures):
+def network(evaluation, pictures):
+    """Returns the `features.FeatureNetwork` that a config asks for.
+
+    Args:
+        evaluation: Its section.
+        pictures: `data.Pictures`, with labels for a classifier to be trained.
+
+    Raises:
+        UserError: If it can't be had.
+    """
+    if evaluation.features == "inception":
+        return features.load_inception(evaluation.inception)
+    if _is_trained(evaluation):
+        return features.load_classifier(pictures, evaluation.classifier_updates)
+    return features.saved_classifier(evaluation.classifier, pictures)
+
+
+def _is_trained(evaluation):
+    """Returns whether scores are by a classifier that is not saved."""
+    return evaluation.features == "classifier" and not evaluation.classifier
+
+
+def say_accuracy(network, pictures):
+    """Says how often a classifier is right, if it is one and there are labels.
+
+    Args:
+        network: `features.FeatureNetwork`.
+        pictures: `data.Pictures`.
+    """
+    if network.kind != "classifier" or len(pictures.class_names) < 2:
+        return
     of = "held-out pictures"
     if network.accuracy is None:
         network.accuracy = features.accuracy(network, pictures)

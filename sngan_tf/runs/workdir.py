@@ -48,6 +48,8 @@ class Workdir:
         self.exports = self.path / "export"
         self.generator = self.exports / "generator"
         self.discriminator = self.exports / "discriminator"
+        self.sessions = self.path / "sessions.jsonl"
+        self.report = self.path / "report.html"
         self._lock = self.path / ".lock"
 
     def check(self, config):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -215,6 +216,49 @@ def test_records_have_their_keys_and_what_they_were_measured_on():
         assert row["reference"] == "set/a"
         assert row["features"] == "inception-" + "f" * 12
         assert row["resize"] == "bilinear to 9"
+
+
+@pytest.mark.parametrize("kind", ["inception", "classifier"])
+def test_pictures_that_are_kept_are_scored_as_generated_ones_are(kind):
+    """Those of a fixed choice, in its order."""
+    real = pictures(40, 1, labelled=False)
+    fake = pictures(55, 2, labelled=False, name="folder:fake")
+    scorer = scorer_lib.Scorer(network(kind), protocol(), real)
+    rows = scorer.kept(fake)
+    chosen = fake.images[fixed_order(55)[:30]]
+    values = expected(real.images[fixed_order(40)], chosen, chosen[:20], 4)
+    if kind == "classifier":
+        assert rows.pop()["metric"] == "smallest_class_share"
+    assert_measures(rows, values, kind)
+    assert {row["step"] for row in rows} == {0}
+    assert {row["reference"] for row in rows} == {"synthetic/train"}
+
+
+def test_kept_pictures_with_labels_have_distances_within_classes():
+    real, fake = pictures(40, 1), pictures(30, 2)
+    scorer = scorer_lib.Scorer(network(), protocol(), real)
+    name = NAMES["classifier"]["intra_class_frechet_distance"]
+    chosen = fixed_order(30)
+    expected = metrics.intra_class_frechet_distance(
+        outputs_of(real.images)[0],
+        real.labels,
+        outputs_of(fake.images[chosen])[0],
+        fake.labels[chosen],
+    )
+    found = by_name(scorer.kept(fake))[name]["value"]
+    assert found == pytest.approx(expected, rel=1e-5)
+    fake = dataclasses.replace(fake, labels=None)
+    assert name not in by_name(scorer.kept(fake))
+
+
+@pytest.mark.parametrize(("exact", "hint"), [(True, ""), (False, ", unless e")])
+def test_too_few_kept_pictures_are_refused(exact, hint):
+    scorer = scorer_lib.Scorer(
+        network(), protocol(exact=exact), pictures(40, 1)
+    )
+    message = f"small needs 30 generated pictures{hint}.*Received: 29 in synth"
+    with pytest.raises(UserError, match=message):
+        scorer.kept(pictures(29, 2))
 
 
 def test_smallest_class_share_is_that_of_all_generated_pictures():

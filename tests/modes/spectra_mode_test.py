@@ -17,7 +17,7 @@ from sngan_tf.layers import singular_values
 from sngan_tf.layers import spectral_norms
 from sngan_tf.modes import spectra
 from sngan_tf.runs import build
-from sngan_tf.runs import report
+from sngan_tf.runs import summary
 from sngan_tf.runs import workdir as workdir_lib
 
 FIGURES = {"operator_norms.png", "singular_values.png"}
@@ -131,7 +131,7 @@ def test_what_the_run_logged_is_drawn(tiny_config, run, restored):
 
 def test_report_tells_what_was_found(tiny_config, run, restored):
     spectra.spectra(tiny_config, run)
-    table = report.table(run)
+    table = summary.table(run)
     assert f"spectra  {run.spectra}, of update 300" in table
     _, title, header, conv, dense = table.rsplit("\n", 4)
     assert title == (
@@ -201,7 +201,7 @@ def test_any_model_is_measured_beside_its_file(tmp_path):
     assert found["model"] == "my.classifier.keras"
     kernels = found["networks"]["my.classifier"]["kernels"]
     assert kernels["hidden"]["singular_values"][0] == pytest.approx(2, rel=1e-3)
-    lines = report.spectra_lines(folder)
+    lines = summary.spectra_lines(folder)
     assert lines[0].startswith("spectra of the my.classifier, its Lipschitz")
     assert len(lines) == 2 + 2
 
@@ -218,7 +218,7 @@ def test_refusal_is_written_with_its_reason(tmp_path):
     network = read(folder)["networks"]["odd"]
     assert network["lipschitz_refused"] == "`odd` is not known"
     assert "lipschitz" not in network
-    assert report.spectra_lines(folder)[0] == (
+    assert summary.spectra_lines(folder)[0] == (
         "spectra of the odd, its Lipschitz constant not bounded "
         "(`odd` is not known)"
     )

@@ -1,5 +1,6 @@
 import json
 
+import keras
 import numpy as np
 import pytest
 import small
@@ -15,6 +16,7 @@ from sngan_tf.modes import evaluate
 from sngan_tf.modes.train import train
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
+from sngan_tf.runs import page
 from sngan_tf.runs import scoring
 from sngan_tf.runs import workdir as workdir_lib
 
@@ -162,6 +164,39 @@ def test_continued_run_equals_an_uninterrupted_one(
         np.testing.assert_array_equal(a, b)
     rows = files.read_rows(parts.train_log)
     assert [row["step"] for row in rows] == [2, 4]
+
+
+def test_times_of_training_and_the_report_are_kept(
+    tiny_config, workdir, caplog
+):
+    for updates in (2, 4, 4):
+        tiny_config.updates = updates
+        train(tiny_config, workdir)
+        assert f"{updates} of {updates} updates" in workdir.report.read_text()
+    # Where nothing was left to do it wasn't trained.
+    sessions = files.read_rows(workdir.sessions)
+    assert [(row["start"], row["step"]) for row in sessions] == [(0, 2), (2, 4)]
+    for row in sessions:
+        assert row["seconds"] > 0
+        assert row["keras"] == keras.__version__
+        assert row["tensorflow"] == tf.__version__
+        assert row["numpy"] == np.__version__
+        assert row["devices"] == "1 x CPU"
+    assert sessions[1]["began"] > "2020"
+    assert keras.__version__ in workdir.report.read_text()
+
+
+def test_report_that_fails_is_no_loss(
+    tiny_config, workdir, caplog, monkeypatch
+):
+    def fail(*args):
+        raise RuntimeError("odd\nmore")
+
+    monkeypatch.setattr(page, "write", fail)
+    tiny_config.updates = 2
+    gan = train(tiny_config, workdir)
+    assert int(gan.step.numpy()) == 2
+    assert f"{workdir.report} can't be made: odd" in caplog.messages
 
 
 @pytest.mark.slow

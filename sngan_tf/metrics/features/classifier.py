@@ -47,8 +47,9 @@ def load_classifier(pictures, updates, cache=None):
     if pictures.labels is None or len(pictures.class_names) < 2:
         raise UserError(
             "A classifier that scores needs a data set with labels of two "
-            f"classes or more. Received: {pictures.reference} with "
-            f"{len(pictures.class_names)} classes"
+            "classes or more, which evaluation.features=inception does not, "
+            "nor a saved one of evaluation.classifier. Received: "
+            f"{pictures.reference} with {len(pictures.class_names)} classes"
         )
     _, training = split_rows(len(pictures))
     cache = pathlib.Path(cache or files.cache_directory())

@@ -7,6 +7,13 @@ from sngan_tf.gan import serving
 from sngan_tf.runs import checkpoint
 from sngan_tf.runs import spectra
 
+SPECTRA_HEADER = (
+    "kernel",
+    "effective rank",
+    "norm of the matrix",
+    "of the map",
+)
+
 
 def table(workdir):
     """Returns lines of text: what was made, and scores by protocol.
@@ -25,6 +32,7 @@ def table(workdir):
         ("SavedModel", _saved_model(workdir)),
         ("model card", workdir.exports / "README.md"),
         ("spectra", _spectra(workdir)),
+        ("report", workdir.report),
         ("collapsed spectra", _collapsed(workdir)),
     ]
     lines = _aligned(
@@ -36,6 +44,7 @@ def table(workdir):
     rows = files.read_rows(workdir.scores)
     for measured, scores in by_measure(rows).items():
         lines += ["", caption(*measured), *_score_lines(scores, best)]
+    lines += kept_lines(rows)
     lines += ["", *spectra_lines(workdir.spectra)]
     return "\n".join(lines).strip()
 
@@ -50,32 +59,44 @@ def spectra_lines(folder):
     if not networks:
         return []
     name, network = next(iter(networks.items()))
-    rows = [("kernel", "effective rank", "norm of the matrix", "of the map")]
+    title = f"spectra of the {name}, its {constant(network)}"
+    return [title, *_aligned([SPECTRA_HEADER, *spectra_rows(network)])]
+
+
+def spectra_rows(network):
+    """Yields cells under `SPECTRA_HEADER` of each kernel of a network."""
     for kernel, found in network["kernels"].items():
         values, rank = found["singular_values"], found["effective_rank"]
-        rows.append(
-            (
-                kernel,
-                f"{rank:.3g} of {len(values)}",
-                f"{values[0]:.4g}",
-                _interval(found.get("operator_norm")),
-            )
+        yield (
+            kernel,
+            f"{rank:.3g} of {len(values)}",
+            f"{values[0]:.4g}",
+            _interval(found.get("operator_norm")),
         )
-    constant = _interval(network.get("lipschitz"))
+
+
+def constant(network):
+    """Returns what is known of a network's Lipschitz constant, in words."""
+    found = _interval(network.get("lipschitz"))
     if reason := network.get("lipschitz_refused"):
-        constant = f"not bounded ({reason})"
-    title = f"spectra of the {name}, its Lipschitz constant {constant}"
-    return [title, *_aligned(rows)]
+        found = f"not bounded ({reason})"
+    return f"Lipschitz constant {found}"
 
 
 def _training(workdir):
     """Returns the update that was reached, and the last losses of the log."""
-    reached, losses = checkpoint.latest_step(workdir.checkpoints), ""
+    losses = ""
     if log := files.read_rows(workdir.train_log):
         last = log[-1]
-        reached = max(reached, last["step"])
         losses = f", d_loss {last['d_loss']:.3f}, g_loss {last['g_loss']:.3f}"
-    return f"{reached} updates{losses}" if reached else None
+    step = reached(workdir)
+    return f"{step} updates{losses}" if step else None
+
+
+def reached(workdir):
+    """Returns the update that a run was trained to, 0 for a new one."""
+    logged = [row["step"] for row in files.read_rows(workdir.train_log)[-1:]]
+    return max([checkpoint.latest_step(workdir.checkpoints), *logged])
 
 
 def _newest_sample(workdir):
@@ -114,20 +135,45 @@ def _of_update(workdir, path, step):
 
 
 def by_measure(rows):
-    """Returns the scores of each `(protocol, reference, features, resize)`."""
+    """Returns the scores of each `(protocol, reference, features, resize)`.
+
+    Without those of pictures that were kept, which are of no run.
+    """
+    keys = "protocol", "reference", "features", "resize"
+    return _grouped([row for row in rows if "fake" not in row], keys)
+
+
+def kept_lines(rows):
+    """Returns lines of text on those of `--mode=score`, a table for each pair.
+
+    Args:
+        rows: Of `scores.jsonl`.
+    """
+    keys = "protocol", "reference", "features", "resize", "fake", "image_size"
+    kept = _grouped([row for row in rows if "fake" in row], keys)
+    lines = []
+    for (*measured, fake, size), scores in kept.items():
+        cells = [(x["metric"], shown(x), counted(x)) for x in scores]
+        header = ("", "", "generated / real")
+        lines += [
+            "",
+            caption(*measured, f" of {fake}, {size} x {size} pixels"),
+            *_aligned([header, *cells]),
+        ]
+    return lines
+
+
+def _grouped(rows, keys):
     found = {}
     for row in rows:
-        measured = tuple(
-            row[key] for key in ("protocol", "reference", "features", "resize")
-        )
-        found.setdefault(measured, []).append(row)
+        found.setdefault(tuple(row[key] for key in keys), []).append(row)
     return found
 
 
-def caption(protocol, reference, features, resize):
+def caption(protocol, reference, features, resize, of=""):
     """Returns what scores were measured on, in words."""
     return (
-        f"scores, protocol {protocol}: real pictures of {reference}, by "
+        f"scores{of}, protocol {protocol}: real pictures of {reference}, by "
         f"{features} (resize: {resize})"
     )
 
@@ -135,11 +181,8 @@ def caption(protocol, reference, features, resize):
 def _score_lines(rows, best):
     """Returns a line for each metric: last, best and real, with counts."""
     values = {(row["metric"], row["step"]): row for row in rows}
-    generated = [row for row in rows if not row["metric"].startswith("real_")]
-    last = max(row["step"] for row in generated)
-    steps = {"last": last}
-    if best != last and any(row["step"] == best for row in generated):
-        steps["best"] = best
+    generated = [row for row in rows if not is_real(row)]
+    steps = scored_steps(rows, best)
     header = [f"{name}, update {step}" for name, step in steps.items()]
     lines = [("", *header, "generated / real", "real pictures")]
     for metric in dict.fromkeys(row["metric"] for row in generated):
@@ -149,6 +192,18 @@ def _score_lines(rows, best):
         standing = f"{shown(real[0])} ({counted(real[0])})" if real else ""
         lines.append((metric, *map(shown, found), counts, standing))
     return _aligned(lines)
+
+
+def scored_steps(rows, best):
+    """Returns `{"last": step}` of scores, and the `"best"` if it is another."""
+    steps = {row["step"] for row in rows if not is_real(row)}
+    last = max(steps)
+    return {"last": last} | ({"best": best} if best in steps - {last} else {})
+
+
+def is_real(row):
+    """Returns whether a score is of real pictures."""
+    return row["metric"].startswith("real_")
 
 
 def _aligned(rows):

@@ -4,7 +4,7 @@ import re
 import pytest
 
 from sngan_tf import files
-from sngan_tf.runs import report
+from sngan_tf.runs import summary
 from sngan_tf.runs import workdir as workdir_lib
 
 
@@ -16,12 +16,12 @@ def run(tmp_path):
 def lines(run):
     """Returns `{what: where}` of the table."""
     return dict(
-        line.split(maxsplit=1) for line in report.table(run).split("\n")
+        line.split(maxsplit=1) for line in summary.table(run).split("\n")
     )
 
 
 def test_new_folder_has_nothing_to_tell(run):
-    assert report.table(run) == ""
+    assert summary.table(run) == ""
 
 
 def test_what_was_made_is_listed(run):
@@ -58,7 +58,7 @@ def test_model_is_told_with_its_update(run):
 
 
 def newest_sample(run):
-    table = re.split(r" {2,}|\n", report.table(run))
+    table = re.split(r" {2,}|\n", summary.table(run))
     return table[table.index("newest sample") + 1]
 
 
@@ -98,19 +98,19 @@ def test_last_losses_are_told(run):
 
 def test_collapse_is_told_while_it_lasts(run):
     files.append_row(run.spectral_norms, {"step": 2, "spectral_norms": {}})
-    assert report.table(run) == ""
+    assert summary.table(run) == ""
     row = {"step": 4, "collapsed": ["conv_1", "dense"]}
     files.append_row(run.spectral_norms, row)
     expected = "collapsed spectra  conv_1, dense, at update 4"
-    assert report.table(run) == expected
+    assert summary.table(run) == expected
     files.append_row(run.spectral_norms, {"step": 6, "collapsed": []})
-    assert report.table(run) == ""
+    assert summary.table(run) == ""
 
 
 def test_empty_log_is_left_out(run):
     run.train_log.touch()
     run.scores.touch()
-    assert report.table(run) == ""
+    assert summary.table(run) == ""
 
 
 def record(metric, step, value, **changes):
@@ -141,7 +141,7 @@ def add(run, *rows, best=None):
 def tables(run):
     """Returns `{caption: [cells of each line]}` of the scores."""
     found = {}
-    for block in report.table(run).split("\n\n")[1:]:
+    for block in summary.table(run).split("\n\n")[1:]:
         caption, *lines = block.split("\n")
         assert caption not in found
         found[caption] = [re.split(r"\s{2,}", line) for line in lines]
@@ -250,7 +250,7 @@ def test_scores_of_other_measurements_are_never_mixed(run, change):
 
 def test_best_checkpoint_is_listed(run):
     add(run, record("distance", 20, 3.0), best=10)
-    assert f"best checkpoint  {run.best}\n" in report.table(run)
+    assert f"best checkpoint  {run.best}\n" in summary.table(run)
 
 
 def test_columns_are_as_wide_as_what_stands_in_them(run):
@@ -260,7 +260,7 @@ def test_columns_are_as_wide_as_what_stands_in_them(run):
         record("score", 20, 1234567.0, std=123456.0),
         record(name, 20, 12.5),
     )
-    lines = report.table(run).split("\n")[-3:]
+    lines = summary.table(run).split("\n")[-3:]
     assert lines == [
         f"{' ' * 38}  last, update 20       generated / real  real pictures",
         f"score{' ' * 33}  1.235e+06 ± 1.23e+05  5,000 / 1,797",
