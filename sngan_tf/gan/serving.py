@@ -27,7 +27,7 @@ def save(sampler, path, class_names=(), step=0, verbose=False):
       classes in turn.
 
     `metadata` takes nothing and returns `class_names` string `(num_classes,)`,
-    `num_classes`, `step`, `latent_dim` and `image_shape`. The same is in the file
+    `num_classes`, `step`, `latent_dim` and `image_shape`. The same is in
     `assets.extra/metadata.json`.
 
     Args:
