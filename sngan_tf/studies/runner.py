@@ -3,7 +3,6 @@
 import contextlib
 import gc
 import logging
-import time
 
 import keras
 
@@ -104,13 +103,12 @@ class Runner:
             config.log_every, lambda step: show(step * steps)
         )
         note = ""
-        with _timed(run) as clock:
-            try:
-                self._train(config, run, pictures, make_scorer, [shown])
-                if config.evaluation.protocol != "quick":
-                    self._evaluate(config, run)
-            except errors.Diverged as error:
-                note = errors.first_line(error)
+        try:
+            self._train(config, run, pictures, make_scorer, [shown])
+            if config.evaluation.protocol != "quick":
+                self._evaluate(config, run)
+        except errors.Diverged as error:
+            note = errors.first_line(error)
         rows = _portable(files.read_rows(run.scores), config)
         for measure in self._study.measures:
             rows += measure(run, config)
@@ -122,7 +120,7 @@ class Runner:
                 "seed": config.seed,
                 "updates": max(reached, default=0) if note else config.updates,
                 "seconds": sum(
-                    row["seconds"] for row in files.read_rows(clock)
+                    row["seconds"] for row in files.read_rows(run.sessions)
                 ),
             },
             [*rows, results.failed(bool(note), note)],
@@ -179,19 +177,6 @@ class _Moved:
 
     def __call__(self, count):
         self._bar.update(self._origin + count - self._bar.n)
-
-
-@contextlib.contextmanager
-def _timed(run):
-    """Yields the file to which the seconds of its body are added."""
-    clock = run.path / "seconds.jsonl"
-    began = time.monotonic()
-    try:
-        yield clock
-    finally:
-        if run.path.is_dir():
-            seconds = time.monotonic() - began
-            files.append_row(clock, {"seconds": seconds})
 
 
 @contextlib.contextmanager

@@ -181,8 +181,8 @@ def test_stopped_cell_goes_on_where_it_was(run, trained, monkeypatch, tmp_path):
     rows = run("spectral_norm-0")
     steps = [r["step"] for r in of(rows, "spectral_norm-0", "classifier_score")]
     assert steps == [2, 4]
-    clock = tmp_path / "runs" / "spectral_norm-0" / "seconds.jsonl"
-    seconds = [row["seconds"] for row in files.read_rows(clock)]
+    run = workdir_lib.Workdir(tmp_path / "runs" / "spectral_norm-0")
+    seconds = [row["seconds"] for row in files.read_rows(run.sessions)]
     assert len(seconds) == 2
     assert rows[-1]["seconds"] == pytest.approx(sum(seconds), rel=1e-5)
 
