@@ -6,7 +6,8 @@ Spectral normalization by Eq. 9-12, `keras.layers.SpectralNormalization` exactly
 as it ships, which has no such gradient, and none, all else equal: data order,
 latents and first weights of a seed are the same for all three. Then why: lambda
 of Eq. 12 and the share of the gradient that lies along u v^T, of each kernel
-over training.
+over training; and sigma of the kernels, as with the quotient the step that Adam
+takes is as much smaller as they are larger.
 
 Reduced: a quarter of Table 3's width, 2,000 generator updates. The paper has no
 such comparison.
@@ -22,6 +23,8 @@ from sngan_tf.studies import measures
 from sngan_tf.studies import sizes
 from sngan_tf.studies import tables
 
+# Single evaluations vary much.
+LAST = 5
 METHODS = ("spectral_norm", "keras_spectral_norm", "none")
 SETTINGS = ("C", "F")
 
@@ -37,7 +40,7 @@ def get_config(size=""):
             method={name: {"method": name} for name in METHODS},
             setting={name: arguments.setting(name) for name in SETTINGS},
         ),
-        measures=(measures.gradients,),
+        measures=(measures.gradients, measures.spectral_norms),
         figures={
             "curves": functools.partial(
                 figures.curves,
@@ -45,13 +48,20 @@ def get_config(size=""):
             ),
             "differences": functools.partial(
                 figures.paired,
-                title="Paired by seed, 95 % intervals",
+                title="Mean of the last five evaluations, paired by seed, "
+                "95 % intervals",
                 base="spectral_norm",
+                last=LAST,
             ),
             "lambda": functools.partial(
                 figures.curves,
                 title="How the loss pulls at the size of the kernels (Eq. 12)",
                 metric="lambda",
+            ),
+            "sigma": functools.partial(
+                figures.curves,
+                title="Sigma of the kernels that Adam moves",
+                metric="estimate",
             ),
             "share": functools.partial(
                 figures.curves,
@@ -62,12 +72,13 @@ def get_config(size=""):
         },
         tables={
             "scores": functools.partial(
-                tables.scores, factors=("method", "setting")
+                tables.scores, factors=("method", "setting"), last=LAST
             ),
             "differences": functools.partial(
                 tables.differences,
                 metric="frechet_distance",
                 base="spectral_norm",
+                last=LAST,
             ),
             "made of": tables.made_of,
         },

@@ -17,6 +17,7 @@ LABELS = {
     "kernel_distance": "kernel distance (lower is better)",
     "lambda": r"$\lambda = \langle G, \bar{W} \rangle$, mean of kernels",
     "lipschitz/upper": "Lipschitz constant, at most",
+    "estimate": r"$\sigma(W)$, mean of kernels",
     "gradient_share": r"share of $|G|^2$ along $u v^T$, mean of kernels",
 }
 _COLUMNS = 6
@@ -179,6 +180,7 @@ def paired(
     metric="frechet_distance",
     factor="method",
     within="setting",
+    last=1,
 ):
     """Returns paired differences to a level, dots and 95 % intervals.
 
@@ -189,34 +191,20 @@ def paired(
         metric: As of `statistics.scores`.
         factor: As of `tables.differences`.
         within: As of `tables.differences`.
+        last: As of `statistics.by_seed`.
     """
-    places = statistics.levels(rows, within)
-    others = [n for n in statistics.levels(rows, factor) if n != base]
-    figure = _figure(
-        title, 1, width=8, height=1.2 + 0.45 * len(places) * len(others)
-    )
+    found = [*statistics.pairs(rows, metric, base, factor, within, last)]
+    levels = [*dict.fromkeys(level for _, level, _ in found)]
+    colors = dict(zip(levels, _colors(len(levels))))
+    figure = _figure(title, 1, width=8, height=1.2 + 0.45 * len(found))
     axes = figure.subplots()
-    labels = []
-    for place in places:
-        some = statistics.select(rows, **{within: place})
-        ours = statistics.by_seed(
-            statistics.scores(statistics.select(some, **{factor: base}), metric)
-        )
-        for name, color in zip(others, _colors(len(others))):
-            theirs = statistics.by_seed(
-                statistics.scores(
-                    statistics.select(some, **{factor: name}), metric
-                )
-            )
-            pairs = statistics.differences(ours, theirs)
-            at = len(labels)
-            labels.append(f"{name}, {within} {place}")
-            mean, half = statistics.interval(pairs)
-            axes.plot(pairs, [at] * len(pairs), "o", color=color, alpha=0.4)
-            if pairs:
-                axes.errorbar(
-                    mean, at, xerr=half, fmt="d", color=color, capsize=4
-                )
+    for at, (_, level, pairs) in enumerate(found):
+        mean, half = statistics.interval(pairs)
+        style = {"color": colors[level]}
+        axes.plot(pairs, [at] * len(pairs), "o", alpha=0.4, **style)
+        if pairs:
+            axes.errorbar(mean, at, xerr=half, fmt="d", capsize=4, **style)
+    labels = [f"{level}, {within} {place}" for place, level, _ in found]
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()

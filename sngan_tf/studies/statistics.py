@@ -48,12 +48,17 @@ def scores(rows, metric, real=False):
     return [row for row in rows if row["metric"] in {prefix + n for n in names}]
 
 
-def by_seed(rows):
-    """Returns `{seed: value}` of the last step of each."""
+def by_seed(rows, last=1):
+    """Returns `{seed: value}`, of each the mean of its last steps.
+
+    Args:
+        rows: Of one metric.
+        last: How many steps; more than one where single ones vary much.
+    """
     found = {}
     for row in sorted(rows, key=lambda row: row["step"]):
-        found[int(row["seed"])] = row["value"]
-    return found
+        found.setdefault(int(row["seed"]), []).append(row["value"])
+    return {seed: float(np.mean(v[-last:])) for seed, v in found.items()}
 
 
 def by_step(rows):
@@ -124,6 +129,27 @@ def interval(values, confidence=CONFIDENCE):
         return mean, math.nan
     quantile = stats.t.ppf((1 + confidence) / 2, count - 1)
     return mean, float(quantile * deviation / math.sqrt(count))
+
+
+def pairs(rows, metric, base, factor, within, last=1):
+    """Yields `(place, level, differences)` of all levels but the base.
+
+    Args:
+        rows: Of a table.
+        metric: As of `scores`.
+        base: Level of the factor that others are compared with.
+        factor: Its name.
+        within: Factor that is equal in a pair; each of its levels is a place.
+        last: As of `by_seed`.
+    """
+    for place in levels(rows, within):
+        some = select(scores(rows, metric), **{within: place})
+        found = {
+            level: by_seed(select(some, **{factor: level}), last)
+            for level in levels(rows, factor)
+        }
+        for level in [name for name in found if name != base]:
+            yield place, level, differences(found.get(base, {}), found[level])
 
 
 def differences(ours, theirs):

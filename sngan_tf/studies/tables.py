@@ -40,7 +40,7 @@ def crossed(rows, metric, row="method", column="setting", collapse=None):
     return _markdown(lines)
 
 
-def scores(rows, factors, metrics=("score", "frechet_distance")):
+def scores(rows, factors, metrics=("score", "frechet_distance"), last=1):
     """Returns a table with a column for each metric.
 
     Real pictures come last, where all are scored by one network.
@@ -49,6 +49,7 @@ def scores(rows, factors, metrics=("score", "frechet_distance")):
         rows: Of a study.
         factors: Names, whose combinations are the lines.
         metrics: As of `statistics.scores`.
+        last: As of `statistics.by_seed`.
     """
     lines = [[*factors, *(_HEADERS.get(m, m) for m in metrics), "seeds"]]
     combinations = dict.fromkeys(
@@ -58,7 +59,7 @@ def scores(rows, factors, metrics=("score", "frechet_distance")):
     )
     for chosen in combinations:
         some = statistics.select(rows, **dict(zip(factors, chosen)))
-        entries = [_entry(some, metric) for metric in metrics]
+        entries = [_entry(some, metric, last=last) for metric in metrics]
         _, count = statistics.failed(some)
         lines.append(
             [*(f"`{level}`" for level in chosen), *entries, str(count)]
@@ -73,7 +74,7 @@ def scores(rows, factors, metrics=("score", "frechet_distance")):
     return _markdown(lines)
 
 
-def differences(rows, metric, base, factor="method", within="setting"):
+def differences(rows, metric, base, factor="method", within="setting", last=1):
     """Returns paired differences to a level, with their 95 % intervals.
 
     Pairs are of one seed, which both cells have their pictures, latents and
@@ -85,35 +86,24 @@ def differences(rows, metric, base, factor="method", within="setting"):
         base: Level of the factor that others are compared with.
         factor: Its name.
         within: Factor that is equal in a pair.
+        last: As of `statistics.by_seed`.
     """
     lines = [
         [within, f"minus `{base}`", "difference", "95 % interval", "pairs"]
     ]
-    for place in statistics.levels(rows, within):
-        found = {
-            level: statistics.by_seed(
-                statistics.scores(
-                    statistics.select(rows, **{factor: level, within: place}),
-                    metric,
-                )
-            )
-            for level in statistics.levels(rows, factor)
-        }
-        for level, values in found.items():
-            if level == base or base not in found:
-                continue
-            pairs = statistics.differences(found[base], values)
-            mean, half = statistics.interval(pairs)
-            between = f"{mean - half:+.3g} to {mean + half:+.3g}"
-            lines.append(
-                [
-                    place,
-                    f"`{level}`",
-                    f"{mean:+.3g}" if pairs else "",
-                    "" if math.isnan(half) else between,
-                    str(len(pairs)),
-                ]
-            )
+    found = statistics.pairs(rows, metric, base, factor, within, last)
+    for place, level, pairs in found:
+        mean, half = statistics.interval(pairs)
+        between = f"{mean - half:+.3g} to {mean + half:+.3g}"
+        lines.append(
+            [
+                place,
+                f"`{level}`",
+                f"{mean:+.3g}" if pairs else "",
+                "" if math.isnan(half) else between,
+                str(len(pairs)),
+            ]
+        )
     return _markdown(lines)
 
 
@@ -150,8 +140,9 @@ def _hours(hours):
     return f"{hours:.1f} hours" if hours >= 1 else f"{60 * hours:.0f} minutes"
 
 
-def _entry(rows, metric, below=None):
-    values = statistics.by_seed(statistics.scores(rows, metric)).values()
+def _entry(rows, metric, below=None, last=1):
+    found = statistics.by_seed(statistics.scores(rows, metric), last)
+    values = found.values()
     mean, deviation = statistics.spread(values)
     text = "" if math.isnan(mean) else _number(mean)
     if not math.isnan(deviation):

@@ -54,6 +54,7 @@ def test_last_step_counts():
         row("b", 1, 20, "classifier_score", 6.0),
     ]
     assert statistics.by_seed(rows) == {0: 5.0, 1: 6.0}
+    assert statistics.by_seed(rows, last=2) == {0: 7.0, 1: 6.0}
     assert statistics.by_step(rows) == {10: {0: 9.0}, 20: {0: 5.0, 1: 6.0}}
 
 
