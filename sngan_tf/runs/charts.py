@@ -7,7 +7,7 @@ type are those of the page.
 import dataclasses
 import math
 
-WIDTH, HEIGHT = 360, 210
+WIDTH, HEIGHT = 360, 218
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 350, 10, 184
 _MOST_POINTS = 240
 _MOST_TICKS = 5
