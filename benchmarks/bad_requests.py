@@ -9,6 +9,8 @@ import gzip
 import io
 import json
 import socket
+import struct
+import zlib
 
 from PIL import Image
 
@@ -215,6 +217,8 @@ def _wrong_pictures():
         "a GIF": b"GIF89a" + bytes(64),
         "half a PNG": whole[: len(whole) // 2],
         "a JPEG's beginning": b"\xff\xd8\xff\xe0" + bytes(64),
+        "10,000 scans": _of_many_scans(10_000),
+        "a gigapixel": _of_size(30_000, 30_000),
         "9 MiB": bytes(9 * _MEGABYTE),
     }
     judged = [
@@ -225,6 +229,27 @@ def _wrong_pictures():
         *judged,
         ("judge: a label", request("POST", "/judge?label=1", whole)),
     ]
+
+
+def _of_many_scans(count):
+    """Returns a small JPEG of which the last scan comes again and again."""
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64)).save(buffer, "JPEG", progressive=True)
+    before, mark, scan = buffer.getvalue()[:-2].rpartition(b"\xff\xda")
+    return before + (mark + scan) * count + b"\xff\xd9"
+
+
+def _of_size(width, height):
+    """Returns a PNG that says to be of a size, and holds no pixels."""
+    size = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    chunks = {b"IHDR": size, b"IDAT": zlib.compress(b""), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(content))
+        + name
+        + content
+        + struct.pack(">I", zlib.crc32(name + content))
+        for name, content in chunks.items()
+    )
 
 
 def _wrong_http():
@@ -241,6 +266,12 @@ def _wrong_http():
         (
             "HTTP: two lengths",
             head + b"Content-Length: 3\r\nContent-Length: 4\r\n\r\n{}",
+        ),
+        (
+            "HTTP: a length beside chunks",
+            head
+            + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+            + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body),
         ),
         (
             "HTTP: a chunk without size",

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from sngan_tf import files
 from sngan_tf import noise
+from sngan_tf.errors import UserError
 from sngan_tf.errors import writing
 
 
@@ -99,5 +100,14 @@ def save_png(path, image):
 
 
 def read_png(path):
-    """Returns uint8 `(height, width, channels)`."""
-    return tf.io.decode_png(tf.io.read_file(str(path))).numpy()
+    """Returns uint8 `(height, width, channels)`.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    try:
+        return tf.io.decode_png(tf.io.read_file(str(path))).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        raise UserError(
+            f"{path} must be a PNG that can be read; delete it to do without"
+        ) from error

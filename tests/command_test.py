@@ -246,11 +246,11 @@ def test_onednn_is_on_unless_told_otherwise(monkeypatch, given, used):
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
     found = []
 
-    def define_flags():
+    def define(description):
         found.append(os.environ["TF_ENABLE_ONEDNN_OPTS"])
         raise errors.MissingExtra("stop here")
 
-    monkeypatch.setattr(command, "_define_flags", define_flags)
+    monkeypatch.setattr(command.flags, "define", define)
     with pytest.raises(SystemExit):
         command.run()
     assert found == [used]
@@ -306,7 +306,7 @@ def test_configs_have_names_and_arguments(tmp_path):
         "--workdir=somewhere"
     )
     studies = (ROOT / "configs" / "studies").glob("*.py")
-    assert {*command.shipped_configs()} == {
+    assert {*command.flags.shipped_configs()} == {
         *(path.stem for path in (ROOT / "configs").glob("*.py")),
         *(f"studies/{path.stem}" for path in studies),
     }

@@ -101,6 +101,14 @@ def test_failed_save_leaves_the_old_picture(tmp_path, monkeypatch):
     np.testing.assert_array_equal(images.read_png(path), picture)
 
 
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n\x00", b"GIF"])
+def test_damaged_file_is_one_line(tmp_path, content):
+    path = tmp_path / "damaged.png"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"^{path} must be a PNG"):
+        images.read_png(path)
+
+
 @pytest.mark.parametrize(
     ("side", "full_side", "size"),
     [

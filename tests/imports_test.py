@@ -23,6 +23,7 @@ LADDER = (
     ("studies",),
     ("server",),
     ("modes",),
+    ("flags",),
     ("command",),
 )
 RANKS = {name: rank for rank, names in enumerate(LADDER) for name in names}
@@ -89,7 +90,7 @@ def test_nothing_knows_configs(name):
     assert packages_of(name) & {"configs", "main"} == set()
 
 
-@pytest.mark.parametrize("name", sorted(set(RANKS) - {"command"}))
+@pytest.mark.parametrize("name", sorted(set(RANKS) - {"command", "flags"}))
 def test_command_alone_knows_flags(name):
     assert "absl" not in packages_of(name)
 

@@ -32,7 +32,7 @@ def check(config):
     fields.check(config)
     if config.pretrained:
         raise UserError(
-            "`pretrained` is for --mode=sample alone. "
+            "`pretrained` is for --mode=sample and --mode=serve. "
             f"Received: pretrained={config.pretrained}"
         )
     size = config.data.image_size

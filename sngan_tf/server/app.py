@@ -43,6 +43,7 @@ def build(service):
         description="A generator, and its discriminator, as a server.",
         docs_url=None,  # They load from elsewhere.
         redoc_url=None,
+        redirect_slashes=False,  # To whatever host was asked for.
         lifespan=lifespan,
         responses={
             status: {"model": Wrong, "description": what}

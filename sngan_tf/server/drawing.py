@@ -16,6 +16,9 @@ with errors.extra("serve"):
 _SIDE = 256  # What a single picture is enlarged to.
 _FRAME_MILLISECONDS = 80
 _SOURCES = ("PNG", "JPEG")
+# Each has all pixels decoded anew, for a few bytes; ten are usual.
+_SCANS = 200
+_SCAN = b"\xff\xda"
 
 
 def latents(seed, count, size, truncation=1.0):
@@ -116,21 +119,31 @@ def read(content, image_shape, most_pixels):
     try:
         image = Image.open(io.BytesIO(content), formats=_SOURCES)
         if image.width * image.height > most_pixels:
+            raise _too_large(most_pixels, f"{image.width} x {image.height}")
+        scans = content.count(_SCAN) if image.format != "PNG" else 1
+        if scans > _SCANS:
             raise Problem(
-                413,
-                f"The picture may have {most_pixels:,} pixels. Received: "
-                f"{image.width} x {image.height}",
+                413, f"A JPEG may have {_SCANS} scans. Received: {scans:,}"
             )
         image.draft(None, (size, size))  # JPEGs are read smaller at once.
         return pictures_lib.Format(size, channels).fit(image)
     except Problem:
         raise
+    except Image.DecompressionBombError as error:  # Larger by far.
+        raise _too_large(most_pixels, "more") from error
     except Exception as error:  # whatever damaged files raise
         raise Problem(
             400,
             "The body must be a PNG or JPEG that can be read. Received: "
             f"{len(content):,} bytes",
         ) from error
+
+
+def _too_large(most_pixels, received):
+    return Problem(
+        413,
+        f"The picture may have {most_pixels:,} pixels. Received: {received}",
+    )
 
 
 def _enlarged(image):

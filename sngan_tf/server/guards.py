@@ -67,7 +67,7 @@ class Guard:
 
         Raises:
             Problem: 413 if it is too long, 408 if it takes too long, 431 if
-                the headers are.
+                the headers are too long, 400 if they have two lengths of it.
         """
         headers = dict(scope["headers"])
         size = len(scope["path"]) + len(scope["query_string"])
@@ -77,6 +77,13 @@ class Guard:
                 431,
                 "The headers and the address must be at most "
                 f"{self._limits.header_bytes:,} bytes. Received: {size:,}",
+                _CLOSE,
+            )
+        if {b"content-length", b"transfer-encoding"} <= {*headers}:
+            raise Problem(
+                400,
+                "The body must have a Content-Length or a Transfer-Encoding. "
+                "Received: both",  # Of which a proxy may believe the other.
                 _CLOSE,
             )
         length = headers.get(b"content-length", b"0")

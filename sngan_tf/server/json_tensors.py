@@ -235,9 +235,9 @@ def _numbers(name, leaves, dtype):
 
 
 def _bytes(name, leaf):
-    if isinstance(leaf, str):
-        return leaf.encode()
     try:
+        if isinstance(leaf, str):
+            return leaf.encode()  # Halves of surrogate pairs have no UTF-8.
         return base64.b64decode(leaf["b64"], validate=True)
     except (TypeError, KeyError, ValueError, binascii.Error) as error:
         raise Problem(
@@ -274,5 +274,8 @@ def _words(shape):
 
 def _shown(value):
     """Returns the beginning of what was received, as JSON."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        text = value if isinstance(value, str) else json.dumps(value)
+    except RecursionError:  # Writing nests a little deeper than reading.
+        text = "what is nested deeply"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -87,11 +87,11 @@ def listening(host, port):
             host, port, type=socket.SOCK_STREAM
         )[0]
         return socket.create_server(address[:2], family=family)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # The latter of no host's name.
+        said = getattr(error, "strerror", None) or error
         raise UserError(
             "`host` and `port` must be an address of this machine that is "
-            f"free ({error.strerror or error}). Received: --host={host} "
-            f"--port={port}"
+            f"free ({said}). Received: --host={host} --port={port}"
         ) from error
 
 

@@ -130,6 +130,8 @@ def digest(path):
 
 def _parsed(row):
     row = dict(row)
+    if None in row or None in row.values():  # Where `csv` has it all the same.
+        raise ValueError(f"a row of more or fewer cells, of {row['cell']}")
     for name in _NUMBERS:
         row[name] = float(row[name]) if row[name] else None
     row["values"] = [*map(float, row["values"].split())]

@@ -124,7 +124,7 @@ def test_pretrained_generator_has_its_name_and_no_classes(
 
 def test_other_modes_refuse_a_pretrained_generator(tiny_config):
     tiny_config.pretrained = "digits"
-    message = "^`pretrained` is for --mode=sample alone. Received: pretrained="
+    message = "^`pretrained` is for --mode=sample and --mode=serve. Received: "
     with pytest.raises(UserError, match=message):
         build.check(tiny_config)
 

@@ -74,7 +74,9 @@ def test_address_that_is_taken_is_one_line():
             run.run(lambda: None, "127.0.0.1", port)
 
 
-@pytest.mark.parametrize("host", ["no.such.host.invalid", "192.0.2.1", "a b"])
+@pytest.mark.parametrize(
+    "host", ["no.such.host.invalid", "192.0.2.1", "a b", "a..b", "a" * 64]
+)
 def test_address_of_others_is_one_line(host):
     with pytest.raises(UserError, match=f"Received: --host={host} --port=0$"):
         run.listening(host, 0)

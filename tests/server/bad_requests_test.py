@@ -36,3 +36,16 @@ def test_each_is_refused_in_words_and_the_next_is_served(client):
             failed.append((what, status, said))
         assert client.get(good).content == expected, what
     assert not failed
+
+
+@pytest.mark.parametrize("what", ["10,000 scans", "a gigapixel"])
+def test_picture_that_takes_long_is_told_to_be_too_large(client, what):
+    content = dict(bad_requests.kinds())[f"judge: {what}"]
+    status, said = bad_requests.ask(client.port, content)
+    assert status == 413
+    assert "may have" in said["error"]
+
+
+def test_address_with_a_slash_more_is_no_other(client):
+    answer = client.get("/health/", headers={"Host": "elsewhere.invalid"})
+    assert answer.status_code == 404

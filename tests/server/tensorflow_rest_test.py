@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,9 @@ import served
 import tensorflow as tf
 
 from sngan_tf.errors import UserError
+from sngan_tf.server import json_tensors
 from sngan_tf.server import models
+from sngan_tf.server.problems import Problem
 
 PATH = "/v1/models/half_plus_two"
 
@@ -236,6 +239,11 @@ def test_other_signatures_are_asked_by_name(several):
         ("any_shape", None, "`x` must be float32. Received: null"),
         ("any_shape", "1", "`x` must be float32. Received: 1"),
         ("negated", [1], "`x` must be bool. Received: 1"),
+        (
+            "serving_default",
+            {**COLUMNS, "tag": ["foo", "\ud800"]},
+            "`tag` must be strings, or bytes",
+        ),
         ("levels", [256], "`x` must be numbers that uint8 can hold"),
         ("levels", [-1], "`x` must be numbers that uint8 can hold"),
         ("levels", [0] * 257, "rows of `x` must be at most 256. Received: 257"),
@@ -285,6 +293,15 @@ def test_outputs_without_rows_are_no_predictions(several):
 def test_wrong_body_is_told_what_is_wrong(client, content, message):
     assert message in asked(client, content, status=400)["error"]
     assert asked(client, '{"instances": [1.0]}') == {"predictions": [2.5]}
+
+
+@pytest.mark.parametrize("body", [b"%s", b'{"signature_name": %s}'])
+def test_any_depth_is_told_what_is_wrong(body):
+    for depth in range(1, sys.getrecursionlimit() + 1):
+        nested = b"[" * depth + b"]" * depth
+        with pytest.raises(Problem) as raised:
+            json_tensors.Request(body % nested, {})
+        assert raised.value.status == 400
 
 
 def test_other_verbs_are_refused(client):

@@ -64,3 +64,11 @@ def test_another_file_is_refused(tmp_path):
     path.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=f"{path} must be a table of a study"):
         results.read(path)
+
+
+@pytest.mark.parametrize("change", [lambda x: x[:-4], lambda x: x + ",1"])
+def test_row_that_is_half_written_is_refused(table, change):
+    table.add("a", [{"cell": "a", "metric": "score", "value": 7.5}])
+    table.path.write_text(change(table.path.read_text().strip()))
+    with pytest.raises(UserError, match="more or fewer cells, of a$"):
+        table.read()
