@@ -1,6 +1,7 @@
 """The flags of the command: what there is, and what is told of wrong ones."""
 
 import difflib
+import os
 import pathlib
 import re
 import sys
@@ -185,7 +186,14 @@ def _check_server(given):
 
 
 def _check_workdirs(paths, mode):
-    """Fails on several folders that are not to be compared."""
+    """Fails on several folders that are not to be compared, or wrong names."""
+    for path in paths:
+        if path.encode(errors="replace") != os.fsencode(path):
+            fail(
+                "`workdir` must be UTF-8, which TensorFlow asks of names. "
+                f"Received: --workdir={path!a}",
+                code=2,
+            )
     if len(paths) > 1 and mode != "report":
         fail(
             "`workdir` must be given once, but for --mode=report. Received: "

@@ -333,6 +333,13 @@ def test_studies_are_for_their_mode(tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_folder_that_tensorflow_can_not_name_is_one_line(tmp_path):
+    name = os.fsdecode(b"caf\xe9")
+    process = run_forked(tmp_path, "--mode=report", f"--workdir={name}")
+    assert process.returncode == 2
+    assert "`workdir` must be UTF-8" in error_of(process)
+
+
 def test_study_is_drawn_from_its_table(tmp_path):
     """With the fields of its config to be overridden as any."""
     process = run_forked(

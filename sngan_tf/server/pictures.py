@@ -73,7 +73,7 @@ def routes(service):
         if value > most:
             raise Problem(
                 400,
-                f"`{name}` must be in [1, {most}]. Received: {name}={value}",
+                f"`{name}` must be at most {most}. Received: {name}={value}",
             )
 
     async def on_the_way(asked, positions):
