@@ -45,7 +45,9 @@ def study(config, folder, cells="", command="", to=FOLDER, page=PAGE):
         with errors.as_user_error(f"{cell.name}: "):
             build.check(cell.config(config))
     table = results_lib.Results(
-        to / f"{config.study.name}.csv", config.study.factors
+        to / f"{config.study.name}.csv",
+        config.study.factors,
+        [cell.name for cell in config.study.cells],
     )
     runner.Runner(
         config,

@@ -227,8 +227,7 @@ def spectra(rows, title, line="method", metric="frechet_distance"):
         line: Factor whose levels are lines.
         metric: A name of `scorer.METRICS`, of which less is better.
     """
-    seed = min(row["seed"] for row in rows if row["values"])
-    rows = statistics.select(rows, seed=seed)
+    rows = statistics.select(rows, seed=min(row["seed"] for row in rows))
     names = statistics.levels(rows, line)
     found = {}
     for name in names:
@@ -242,8 +241,11 @@ def spectra(rows, title, line="method", metric="frechet_distance"):
         for name, scores in found.items()
         if scores
     }
+    prefix = "singular_values/"
     kernels = dict.fromkeys(
-        row["metric"].partition("/")[2] for row in rows if row["values"]
+        row["metric"].removeprefix(prefix)
+        for row in rows
+        if row["metric"].startswith(prefix)
     )
     kernels = [k for k in kernels if k != "dense"]
     figure = _figure(title, len(kernels), width=2.1 * len(kernels), height=3.2)
@@ -290,23 +292,22 @@ def norms(rows, title, line="method"):
         title: What it shows.
         line: Factor whose levels are panels.
     """
-    rows = [r for r in rows if r["metric"].startswith("spectral_norm/")]
-    seed = min(row["seed"] for row in rows)
-    rows = statistics.select(rows, seed=seed)
+    rows = statistics.scores(rows, "spectral_norm")
+    rows = statistics.select(rows, seed=min(row["seed"] for row in rows))
     names = statistics.levels(rows, line)
     figure = _figure(title, len(names), height=3.9)
     panels = figure.subplots(1, len(names), squeeze=False)[0]
-    kernels = [*dict.fromkeys(row["metric"] for row in rows)]
     for axes, name in zip(panels, names):
-        shades = np.linspace(0, 0.92, len(kernels))
-        for kernel, color in zip(
-            kernels, matplotlib.colormaps["viridis"](shades)
-        ):
-            some = statistics.select(rows, **{line: name, "metric": kernel})
-            points = sorted((row["step"], row["value"]) for row in some)
-            if points:
-                label = kernel.partition("/")[2]
-                axes.plot(*zip(*points), ".-", color=color, label=label)
+        some = statistics.select(rows, **{line: name})
+        some.sort(key=lambda row: row["step"])
+        kernels = some[0]["note"].split()
+        steps = [row["step"] for row in some]
+        values = np.array([row["values"] for row in some])
+        shades = matplotlib.colormaps["viridis"](
+            np.linspace(0, 0.92, len(kernels))
+        )
+        for kernel, color, norm in zip(kernels, shades, values.T):
+            axes.plot(steps, norm, ".-", color=color, label=kernel)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("generator updates")
         axes.grid(alpha=0.3)
@@ -316,19 +317,14 @@ def norms(rows, title, line="method"):
 
 
 def _over_steps(rows, metric):
-    """Returns `{step: {seed: value}}`; of kernels, the mean of them."""
+    """Returns `{step: {seed: value}}`; of lists, the mean."""
     scored = statistics.scores(rows, metric)
-    if scored:
-        return statistics.by_step(scored)
-    found = {}
-    for row in rows:
-        if row["metric"].startswith(f"{metric}/"):
-            of_step = found.setdefault(int(row["step"]), {})
-            of_step.setdefault(int(row["seed"]), []).append(row["value"])
-    return {
-        step: {seed: float(np.mean(v)) for seed, v in found[step].items()}
-        for step in sorted(found)
-    }
+    return statistics.by_step(
+        {**row, "value": float(np.mean(row["values"]))}
+        if row["values"]
+        else row
+        for row in scored
+    )
 
 
 def _figure(title, panels, width=None, height=3.6):

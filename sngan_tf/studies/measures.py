@@ -1,7 +1,8 @@
 """What a study takes from a run beside its scores.
 
 Each takes the `Workdir` of a run and its config, and returns rows of `step`,
-`metric` and `value`, or `values` for a list.
+`metric` and `value`, or `values` for a list; where that is of kernels, `note`
+has their names.
 """
 
 import numpy as np
@@ -22,33 +23,35 @@ def losses(run, config):
 
 
 def gradients(run, config):
-    """Returns lambda of Eq. 12 and the share along u v^T, of each kernel.
+    """Returns lambda of Eq. 12 and the share along u v^T, of all kernels.
 
     Medians over the lines of the log since the evaluation before, as single
     batches vary much.
     """
-    rows = [row for row in files.read_rows(run.train_log) if "lambdas" in row]
     windows = {}
-    for row in rows:
-        end = -(-row["step"] // config.evaluate_every) * config.evaluate_every
-        windows.setdefault(end, []).append(row)
+    for row in files.read_rows(run.train_log):
+        if "lambdas" in row:
+            end = -(-row["step"] // config.evaluate_every)
+            windows.setdefault(end * config.evaluate_every, []).append(row)
     return [
-        {
-            "step": end,
-            "metric": f"{metric}/{name}",
-            "value": float(np.median([row[key][name] for row in window])),
-        }
+        _of_kernels(
+            end,
+            metric,
+            {
+                name: float(np.median([row[key][name] for row in window]))
+                for name in window[0][key]
+            },
+        )
         for end, window in windows.items()
         for metric, key in (
             ("lambda", "lambdas"),
             ("gradient_share", "gradient_shares"),
         )
-        for name in window[0][key]
     ]
 
 
 def spectral_norms(run, config):
-    """Returns sigma of each kernel: exact in effect, and by `u` before."""
+    """Returns sigma of all kernels: exact in effect, and by `u` before."""
     del config
     measured = files.read_rows(run.spectral_norms)
     steps = {row["step"] for row in measured}
@@ -56,11 +59,21 @@ def spectral_norms(run, config):
         row for row in files.read_rows(run.train_log) if row["step"] in steps
     ]
     return [
-        {"step": row["step"], "metric": f"{metric}/{name}", "value": value}
+        _of_kernels(row["step"], metric, row["spectral_norms"])
         for metric, rows in (("spectral_norm", measured), ("estimate", log))
         for row in rows
-        for name, value in row["spectral_norms"].items()
+        if row["spectral_norms"]
     ]
+
+
+def _of_kernels(step, metric, found):
+    """Returns a row of `{kernel: value}`, the names in its note."""
+    return {
+        "step": step,
+        "metric": metric,
+        "values": [*found.values()],
+        "note": " ".join(found),
+    }
 
 
 def singular_values(run, config):

@@ -53,10 +53,13 @@ class Results:
     Args:
         path: Of the `.csv` file.
         factors: Names of the cells' factors, columns of their own.
+        cells: Names of the cells, in the order of their rows; those of others
+            come first.
     """
 
-    def __init__(self, path, factors):
+    def __init__(self, path, factors, cells=()):
         self.path = path
+        self._order = {cell: number for number, cell in enumerate(cells)}
         self._columns = ("cell", *factors, *_COLUMNS)
 
     def read(self):
@@ -92,7 +95,10 @@ class Results:
                 text, self._columns, lineterminator="\n", extrasaction="raise"
             )
             writer.writeheader()
-            writer.writerows(map(_written, [*kept, *rows]))
+            rows = sorted(
+                [*kept, *rows], key=lambda r: self._order.get(r["cell"], -1)
+            )
+            writer.writerows(map(_written, rows))
             files.write_text(self.path, text.getvalue())
 
 

@@ -43,6 +43,14 @@ def test_rows_of_a_cell_take_the_place_of_its_old_ones(table):
     assert found == [("b", None, [3.0, 4.0]), ("a", 5.0, [])]
 
 
+def test_rows_are_in_the_order_of_the_cells(tmp_path):
+    table = results.Results(tmp_path / "some.csv", ["method"], ["a", "b", "c"])
+    for cell in ("c", "real", "a", "b"):
+        table.add(cell, [row(cell, value=1), row(cell, value=2)])
+    found = [(r["cell"], r["value"]) for r in table.read()]
+    assert found == [(c, v) for c in ("real", "a", "b", "c") for v in (1, 2)]
+
+
 def test_a_cell_is_done_after_as_many_updates_or_a_failure(table):
     updates = {"a": 10, "b": 10, "c": 10, "d": 10}
     table.add("a", [row("a"), end("a", 10)])

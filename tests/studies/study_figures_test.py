@@ -57,7 +57,7 @@ def test_curves_are_means_of_seeds(drawn):
 
 
 def test_curves_of_a_measure_are_means_of_kernels(drawn):
-    rows = [row("lambda/a", 1.0), row("lambda/b", 3.0), row("share/a", 9.0)]
+    rows = [row("lambda", values=[1.0, 3.0]), row("share", values=[9.0])]
     (axes,) = drawn(figures.curves(rows, "title", "lambda", panel=None))
     assert lines(axes, "ours") == {(1,): (2.0,)}
 
@@ -125,14 +125,23 @@ def test_spectra_are_taken_where_scores_are_equal(drawn):
 
 
 def test_norms_have_a_panel_for_each_method(drawn):
+    def norms(method, step, *values, seed=0):
+        return row(
+            "spectral_norm",
+            method=method,
+            seed=seed,
+            step=step,
+            values=[*values],
+            note="conv_1 dense",
+        )
+
     rows = [
-        row("spectral_norm/conv_1", 1.5, step=1),
-        row("spectral_norm/conv_1", 1.0, step=2),
-        row("spectral_norm/dense", 1.1, step=2),
-        row("spectral_norm/conv_1", 9.0, "none", step=2),
-        row("spectral_norm/conv_1", 7.0, seed=1),
+        norms("ours", 2, 1.0, 1.1),
+        norms("ours", 1, 1.5, 1.2),
+        norms("none", 2, 9.0, 8.0),
+        norms("ours", 1, 7.0, 7.0, seed=1),
     ]
     ours, none = drawn(figures.norms(rows, "title"))
     assert lines(ours, "conv_1") == {(1.0, 2.0): (1.5, 1.0)}
-    assert lines(ours, "dense") == {(2.0,): (1.1,)}
+    assert lines(ours, "dense") == {(1.0, 2.0): (1.2, 1.1)}
     assert lines(none, "conv_1") == {(2.0,): (9.0,)}
