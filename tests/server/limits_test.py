@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from sngan_tf.errors import UserError
 from sngan_tf.server import models
+from sngan_tf.server import run
 from sngan_tf.server import service as service_lib
 from sngan_tf.server.limits import Limits
 
@@ -317,3 +318,15 @@ def test_terminated_server_answers_what_has_come_in(tmp_path):
     assert process.exitcode == 0
     assert "Ended; what had come in was answered" in log.read_text()
     assert "Traceback" not in log.read_text()
+
+
+def test_answers_are_not_held_back():
+    """Connections inherit from the listener what asyncio won't set on them."""
+    with (
+        run.listening("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        connection, _ = listener.accept()
+        with connection:
+            option = socket.IPPROTO_TCP, socket.TCP_NODELAY
+            assert connection.getsockopt(*option)
