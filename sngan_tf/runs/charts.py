@@ -11,7 +11,7 @@ WIDTH, HEIGHT = 360, 218
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 350, 10, 184
 _MOST_POINTS = 240
 _MOST_TICKS = 5
-_LONGEST_LABEL = 8
+_LONGEST_LABEL, _LEAST_DECIMAL = 8, 1e-4
 # What is larger, of either sign, is as good as not finite.
 _LARGEST = 1e100
 # Fewer points are marked, as a line through them alone says little.
@@ -147,8 +147,9 @@ class _Scale:
         for value, decimals in self._round_values():
             if self._low <= self._of(value) <= self._high:
                 label = f"{value:,.{decimals}f}"
-                if len(label) > _LONGEST_LABEL:
-                    label = f"{value:.1e}"
+                is_small = 0 < abs(value) < _LEAST_DECIMAL
+                if is_small or len(label) > _LONGEST_LABEL:
+                    label = f"{value:.1e}".replace(".0e", "e")
                 yield self(value), label
 
     def _round_values(self):
