@@ -131,7 +131,9 @@ def test_rows_are_what_the_runs_have(run, tmp_path, trained):
     )
     assert [r["step"] for r in of(rows, "none-0", "d_loss")] == [2, 4]
     gan = loading.load_run(workdir.path)
-    estimates = [*spectral_estimates(gan.discriminator).values()]
+    estimates = [
+        float(x) for x in spectral_estimates(gan.discriminator).values()
+    ]
     found = of(rows, "spectral_norm-0", "estimate")[-1]["values"]
     assert found == pytest.approx(estimates, rel=1e-3)
     # Without a `u` there are none.
