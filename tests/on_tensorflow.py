@@ -119,3 +119,23 @@ def tiny_config(monkeypatch, shared_cache):
     config.evaluation.samples = 50
     config.evaluation.classifier_updates = 5
     return config
+
+
+class TinyInception(tf.Module):
+    """Means of a few places, with the interface of tensorflow-gan's."""
+
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, 299, 299, 3), tf.float32)]
+    )
+    def __call__(self, images):
+        pooled = tf.nn.avg_pool2d(images, 99, 99, "VALID")
+        flat = tf.reshape(pooled, (-1, 3 * 3 * 3))
+        return {"pool_3": flat[:, :6], "logits": 9 * flat[:, 6:10]}
+
+
+@pytest.fixture(scope="session")
+def inception(tmp_path_factory):
+    """Returns the folder of a SavedModel with Inception's interface."""
+    folder = tmp_path_factory.mktemp("inception") / "model"
+    tf.saved_model.save(TinyInception(), str(folder))
+    return folder

@@ -139,7 +139,7 @@ def exported(run, folder):
     model = load(folder, run.path.resolve().name)
     if model.makes_pictures and "labels" in inputs_of(model):
         _check_classes(model, folder)
-    parts = {"card": _text(run.path / "export" / "README.md")}
+    parts = {"card": _text(run.exports / "README.md")}
     rows = files.read_rows(run.scores)
     parts["scores"] = tuple(
         row
@@ -148,7 +148,7 @@ def exported(run, folder):
         or str(row.get("metric")).startswith("real_")
     )
     # Of the same version, as another's is of other pictures.
-    beside = run.path / "export" / "discriminator" / folder.name
+    beside = run.discriminator / folder.name
     if (beside / "saved_model.pb").is_file():
         judge = load(beside, "discriminator")
         parts["discriminator"] = _judging(judge, beside)

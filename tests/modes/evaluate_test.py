@@ -5,7 +5,6 @@ import shutil
 import numpy as np
 import pytest
 import small
-import tensorflow as tf
 
 from sngan_tf import data
 from sngan_tf import files
@@ -42,26 +41,6 @@ def trained(tiny_config, workdir, shared):
         train.train(tiny_config, run)
     shutil.copytree(run.path, workdir.path)
     return workdir
-
-
-class TinyInception(tf.Module):
-    """Means of a few places, with the interface of tensorflow-gan's."""
-
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, 299, 299, 3), tf.float32)]
-    )
-    def __call__(self, images):
-        pooled = tf.nn.avg_pool2d(images, 99, 99, "VALID")
-        flat = tf.reshape(pooled, (-1, 3 * 3 * 3))
-        return {"pool_3": flat[:, :6], "logits": 9 * flat[:, 6:10]}
-
-
-@pytest.fixture(scope="session")
-def inception(tmp_path_factory):
-    """Returns the folder of a SavedModel with Inception's interface."""
-    folder = tmp_path_factory.mktemp("inception") / "model"
-    tf.saved_model.save(TinyInception(), str(folder))
-    return folder
 
 
 def small_protocols(monkeypatch, **changes):

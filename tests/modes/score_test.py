@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import tensorflow as tf
 from PIL import Image
 
 from sngan_tf import files
@@ -16,31 +15,12 @@ SIZE = 6
 COUNT = 12
 
 
-class TinyInception(tf.Module):
-    """Means of a few places, with the interface of tensorflow-gan's."""
-
-    @tf.function(
-        input_signature=[tf.TensorSpec((None, 299, 299, 3), tf.float32)]
-    )
-    def __call__(self, images):
-        pooled = tf.nn.avg_pool2d(images, 99, 99, "VALID")
-        flat = tf.reshape(pooled, (-1, 3 * 3 * 3))
-        return {"pool_3": flat[:, :6], "logits": 9 * flat[:, 6:10]}
-
-
-@pytest.fixture(scope="module")
-def inception(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("inception") / "model"
-    tf.saved_model.save(TinyInception(), str(folder))
-    return str(folder)
-
-
 @pytest.fixture
 def config(inception, monkeypatch, tmp_path):
     monkeypatch.setenv("SNGAN_TF_CACHE", str(tmp_path / "cache"))
     config = fields.defaults()
     config.evaluation.features = "inception"
-    config.evaluation.inception = inception
+    config.evaluation.inception = str(inception)
     config.evaluation.samples = COUNT
     return config
 
@@ -73,7 +53,7 @@ def test_scores_are_those_of_the_metrics(config, run, inception, tmp_path):
     images = {"a": pictures(0), "b": pictures(1, most=200)}
     real, fake = (save(tmp_path / k, images[k]) for k in "ab")
     rows = score_mode.score(config, run, real, fake)
-    network = features.load_inception(inception)
+    network = features.load_inception(str(inception))
     found = {name: network(kept) for name, kept in images.items()}
     of = [found[name][0] for name in "ab"]
     precision, recall = metrics.precision_recall(*of)
