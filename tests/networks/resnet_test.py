@@ -27,8 +27,6 @@ def trainable_parameters(*args, **kwargs):
 @pytest.mark.parametrize(
     ("name", "size", "num_classes", "generator", "discriminator"),
     [
-        ("cnn", 32, None, 3_812_355, 2_935_873),
-        ("cnn", 48, None, 5_133_315, 2_946_113),
         ("resnet", 32, None, 4_276_739, 1_053_824),
         ("resnet", 48, None, 4_878_083, 10_141_441),
         ("resnet", 128, None, 32_150_787, 29_017_857),
