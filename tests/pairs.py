@@ -13,9 +13,7 @@ from sngan_tf.gan import methods
 NETWORKS = [(network, "spectral_norm") for network in networks.NETWORKS]
 # Callbacks are not of a step.
 METHODS = [
-    ("small", name)
-    for name, row in methods.METHODS.items()
-    if not row.callback
+    ("small", name) for name, row in methods.METHODS.items() if not row.callback
 ]
 MEETING = [
     ("resnet", "layer_norm"),

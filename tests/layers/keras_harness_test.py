@@ -74,7 +74,7 @@ each_wrapper = pytest.mark.parametrize(
 )
 
 
-# What a layer brings is seen in one wrapper, and what a wrapper brings in layers
+# What a layer brings is seen in one wrapper; what a wrapper brings, in layers
 # of one kernel, of tokens, of several kernels and of several inputs.
 @pytest.mark.parametrize(
     ("case", "wrapper"),
