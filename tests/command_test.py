@@ -112,7 +112,7 @@ def test_whole_job_without_mode(tmp_path):
         assert word in process.stderr
     assert "has no effect" not in process.stderr
     # The second time, and with the config of the first.
-    process = run_forked(tmp_path, "--mode=train")
+    process = run_forked(tmp_path, "--mode=train", small_networks=True)
     assert process.returncode == 0, process.stderr
     assert "Trained for 4 updates already" in process.stderr
     assert json.loads((workdir / "config.json").read_text()) == config
