@@ -13,6 +13,7 @@ from sngan_tf.layers import spectral_estimates
 from sngan_tf.modes import study as study_mode
 from sngan_tf.modes import train as train_mode
 from sngan_tf.runs import loading
+from sngan_tf.runs import scoring
 from sngan_tf.runs import workdir as workdir_lib
 from sngan_tf.studies import Study
 from sngan_tf.studies import figures
@@ -87,6 +88,12 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(train_mode, "train", counted)
     return folders
+
+
+@pytest.fixture
+def unscored(monkeypatch):
+    """For what is not about scores, which take the longest."""
+    monkeypatch.setattr(scoring, "maker", lambda *args: None)
 
 
 def of(rows, cell, metric):
@@ -189,6 +196,7 @@ def test_stopped_cell_goes_on_where_it_was(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unscored")
 def test_cell_that_diverges_is_a_row_and_the_grid_goes_on(
     run, small_study, monkeypatch
 ):
@@ -202,6 +210,7 @@ def test_cell_that_diverges_is_a_row_and_the_grid_goes_on(
     assert of(run(), "spectral_norm-0", "failed") == [ended]
 
 
+@pytest.mark.usefixtures("unscored")
 def test_cell_that_breaks_is_told_of_and_has_no_rows(run, monkeypatch):
     def broken(config, workdir, *args):
         if workdir.path.name == "spectral_norm-0":
@@ -216,6 +225,7 @@ def test_cell_that_breaks_is_told_of_and_has_no_rows(run, monkeypatch):
     assert of(rows, "none-0", "failed")[0]["note"].startswith("d_loss is nan")
 
 
+@pytest.mark.usefixtures("unscored")
 def test_cell_of_another_process_is_passed_over(run, monkeypatch):
     def busy(*args):
         raise errors.InUse("in use")
@@ -231,6 +241,7 @@ def test_wrong_cell_stops_all_before_the_first(run, small_study, trained):
     assert trained == []
 
 
+@pytest.mark.usefixtures("unscored")
 def test_graphs_of_cells_that_are_done_are_forgotten(run, monkeypatch):
     functions = []
 
