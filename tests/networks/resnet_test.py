@@ -89,6 +89,7 @@ def test_sizes_go_from_4_or_6_to_the_picture_and_back(size):
     assert discriminator(images).shape == (2, 1)
 
 
+@pytest.mark.one_backend
 def test_discriminator_width_is_a_factor_on_its_maps_alone():
     networks_of = {
         factor: networks.build(
