@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from sngan_tf import errors
 from sngan_tf import files
+from sngan_tf import machine
 from sngan_tf.errors import UserError
 from sngan_tf.layers import spectral_estimates
 from sngan_tf.modes import study as study_mode
@@ -24,8 +25,11 @@ from sngan_tf.studies import tables
 
 
 @pytest.fixture
-def small_study(tiny_config):
+def small_study(tiny_config, monkeypatch):
     """A study of two cells with one seed, of the tiny config."""
+    # The rate of this machine is taken each time.
+    products = functools.partial(machine.products, size=4)
+    monkeypatch.setattr(machine, "products", products)
     config = tiny_config
     config.evaluate_every = 2
     config.spectra.log_gradients = True
