@@ -10,7 +10,6 @@ import small
 from sngan_tf import networks
 from sngan_tf.gan import methods
 
-NETWORKS = [(network, "spectral_norm") for network in networks.NETWORKS]
 # Callbacks are not of a step.
 METHODS = [
     ("small", name) for name, row in methods.METHODS.items() if not row.callback
@@ -26,7 +25,15 @@ MEETING = [
     ("acgan_resnet", "batch_norm"),
     ("acgan_resnet", "wgan_gp_frobenius_norm"),
 ]
-ALL = NETWORKS + METHODS + MEETING
+# Every network, with the spectral norm unless it meets another method.
+NETWORKS = [
+    *(
+        (network, "spectral_norm")
+        for network in networks.NETWORKS
+        if network not in dict(MEETING)
+    ),
+    *MEETING,
+]
 
 
 def is_conditional(network):
