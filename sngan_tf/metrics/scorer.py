@@ -5,6 +5,10 @@ Inception are called IS and FID in the literature; those of a classifier bear
 its name, and compare only with those of the same weights.
 """
 
+import dataclasses
+import functools
+from collections.abc import Callable
+
 import numpy as np
 
 from sngan_tf import metrics
@@ -12,24 +16,98 @@ from sngan_tf.errors import UserError
 from sngan_tf.metrics import reference as reference_lib
 
 KINDS = ("inception", "classifier")
-# What a metric is called by a kind of network, and whether more is better.
+_REAL = "real_"
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """What metrics are of.
+
+    Attributes:
+        real: `reference.Reference`.
+        fake: The same, of generated pictures.
+        scored: Logits of those that the score is of, `(n, classes)`.
+        splits: Equal parts that it is the mean of.
+    """
+
+    real: reference_lib.Reference
+    fake: reference_lib.Reference
+    scored: np.ndarray
+    splits: int
+
+    @functools.cached_property
+    def precision_recall(self):
+        return self.real.manifold.precision_recall(self.fake.manifold)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A row of `METRICS`.
+
+    Attributes:
+        name: What records call it, with `{}` for the kind of network.
+        more_is_better: Whether it is.
+        compute: Of a `Pair`, `(value, std)`, the latter None if it has none;
+            or None where it can't be taken.
+        of_real: Whether it is also taken of real pictures that stand for
+            generated ones.
+    """
+
+    name: str
+    more_is_better: bool
+    compute: Callable
+    of_real: bool = True
+
+
+def _score(pair):
+    score, std = metrics.inception_score(pair.scored, pair.splits)
+    return score, std if pair.splits > 1 else None
+
+
+def _frechet_distance(pair):
+    return pair.real.moments.frechet_distance(pair.fake.moments), None
+
+
+def _kernel_distance(pair):
+    return metrics.kernel_distance(pair.real.features, pair.fake.features)
+
+
+def _precision(pair):
+    return pair.precision_recall[0], None
+
+
+def _recall(pair):
+    return pair.precision_recall[1], None
+
+
+def _intra_class_frechet_distance(pair):
+    real, fake = pair.real, pair.fake
+    if not _have_classes(real, fake):
+        return None
+    distance = metrics.intra_class_frechet_distance(
+        real.features, real.labels, fake.features, fake.labels
+    )
+    return distance, None
+
+
 METRICS = {
-    "score": ("{}_score", True),
-    "frechet_distance": ("frechet_{}_distance", False),
-    "kernel_distance": ("kernel_{}_distance", False),
-    "precision": ("{}_precision", True),
-    "recall": ("{}_recall", True),
-    "intra_class_frechet_distance": (
+    "score": Metric("{}_score", True, _score),
+    "frechet_distance": Metric("frechet_{}_distance", False, _frechet_distance),
+    "kernel_distance": Metric("kernel_{}_distance", False, _kernel_distance),
+    "precision": Metric("{}_precision", True, _precision),
+    "recall": Metric("{}_recall", True, _recall),
+    "intra_class_frechet_distance": Metric(
         "intra_class_frechet_{}_distance",
         False,
+        _intra_class_frechet_distance,
+        of_real=False,
     ),
 }
-_REAL = "real_"
 
 
 def name_of(metric, kind):
     """Returns the name in records of a metric of `METRICS`."""
-    return METRICS[metric][0].format(kind)
+    return METRICS[metric].name.format(kind)
 
 
 def beats(rows, known, metric):
@@ -43,10 +121,9 @@ def beats(rows, known, metric):
     Returns:
         True also where there is no comparable record.
     """
-    pattern, more_is_better = METRICS[metric]
-    names = {pattern.format(kind) for kind in KINDS}
+    names = {name_of(metric, kind) for kind in KINDS}
     new = next(row for row in rows if row["metric"] in names)
-    sign = 1 if more_is_better else -1
+    sign = 1 if METRICS[metric].more_is_better else -1
     return all(
         sign * new["value"] > sign * old["value"]
         for old in known
@@ -165,31 +242,17 @@ class Scorer:
         return self._rows(step, real, fake, scored, _REAL)
 
     def _rows(self, step, real, fake, scored, prefix=""):
-        pair = real.features, fake.features
-        splits = self.protocol.splits
-        score, std = metrics.inception_score(scored, splits)
-        kernel_distance, error = metrics.kernel_distance(*pair)
-        precision, recall = real.manifold.precision_recall(fake.manifold)
-        distance = real.moments.frechet_distance(fake.moments)
-        found = {
-            "score": (score, std if splits > 1 else None),
-            "frechet_distance": (distance, None),
-            "kernel_distance": (kernel_distance, error),
-            "precision": (precision, None),
-            "recall": (recall, None),
-        }
-        if not prefix and _have_classes(real, fake):
-            distance = metrics.intra_class_frechet_distance(
-                real.features, real.labels, fake.features, fake.labels
-            )
-            found["intra_class_frechet_distance"] = distance, None
+        pair = Pair(real, fake, scored, self.protocol.splits)
         rows = []
-        for metric, (value, std) in found.items():
-            name = prefix + name_of(metric, self.network.kind)
+        for key, metric in METRICS.items():
+            found = metric.compute(pair) if metric.of_real or not prefix else ()
+            if not found:
+                continue
+            name = prefix + name_of(key, self.network.kind)
             counts = (len(real), len(fake))
-            if metric == "score":  # No real picture takes part.
+            if key == "score":  # No real picture takes part.
                 counts = (0, len(scored))
-            rows.append(self._row(step, name, value, std, *counts))
+            rows.append(self._row(step, name, *found, *counts))
         return rows
 
     def _row(self, step, metric, value, std, num_real, num_fake):

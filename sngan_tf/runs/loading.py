@@ -5,6 +5,7 @@ from keras import ops
 from sngan_tf.errors import UserError
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint as checkpoint_lib
+from sngan_tf.runs import extensions as extensions_lib
 from sngan_tf.runs import fields
 from sngan_tf.runs import workdir as workdir_lib
 
@@ -23,7 +24,7 @@ _OF_CLASSES = ("data.num_classes",)
 _OF_ALL = ("precision", "discriminator_steps")
 
 
-def load_run(workdir, checkpoint="last"):
+def load_run(workdir, checkpoint="last", extensions=""):
     """Returns the GAN of a run, compiled, as a checkpoint of it has it.
 
     Its `sampler` makes pictures, and it trains on by `fit`. Keras's global
@@ -32,9 +33,13 @@ def load_run(workdir, checkpoint="last"):
     Args:
         workdir: The run's folder.
         checkpoint: `"last"` or `"best"`.
+        extensions: As the field of that name, in place of the run's own, which
+            are code: they are not run unless they are given here, or are
+            loaded already.
 
     Raises:
-        UserError: If there is no run or checkpoint, or none can be read.
+        UserError: If there is no run or checkpoint, none can be read, or the
+            run has extensions and none are given.
 
     Example:
     >>> gan = sngan_tf.load_run("runs/digits")
@@ -47,6 +52,14 @@ def load_run(workdir, checkpoint="last"):
         )
     run = workdir_lib.Workdir(workdir)
     config = run.own_config()
+    if extensions:
+        config.extensions = extensions
+    elif not extensions_lib.are_loaded(config.extensions):
+        raise UserError(
+            "`extensions` must be given to load a run that has some, as they "
+            f"are code. Received: extensions={extensions!r}, "
+            f"{config.extensions} in {run.config}"
+        )
     # That would be for the whole process.
     config.deterministic = False
     return build.restored_gan(config, run, checkpoint)
@@ -103,7 +116,7 @@ def start(gan, config):
         UserError: As `check_start`, or if no checkpoint can be read.
     """
     check_start(config)
-    source = load_run(config.start_from)
+    source = load_run(config.start_from, extensions=config.extensions)
     _copy(source.generator.weights, gan.generator.weights)
     _copy(source.discriminator.weights, gan.discriminator.weights)
     if gan.average_generator:
