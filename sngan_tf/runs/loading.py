@@ -24,7 +24,7 @@ _OF_CLASSES = ("data.num_classes",)
 _OF_ALL = ("precision", "discriminator_steps")
 
 
-def load_run(workdir, checkpoint="last", extensions=""):
+def load_run(workdir, checkpoint="last", extensions=None):
     """Returns the GAN of a run, compiled, as a checkpoint of it has it.
 
     Its `sampler` makes pictures, and it trains on by `fit`. Keras's global
@@ -33,13 +33,12 @@ def load_run(workdir, checkpoint="last", extensions=""):
     Args:
         workdir: The run's folder.
         checkpoint: `"last"` or `"best"`.
-        extensions: As the field of that name, in place of the run's own, which
-            are code: they are not run unless they are given here, or are
-            loaded already.
+        extensions: As the field of that name, in place of the run's own. These
+            are code, and aren't run: with None they must be loaded already.
 
     Raises:
         UserError: If there is no run or checkpoint, none can be read, or the
-            run has extensions and none are given.
+            run has extensions and none are given or loaded.
 
     Example:
     >>> gan = sngan_tf.load_run("runs/digits")
@@ -52,13 +51,12 @@ def load_run(workdir, checkpoint="last", extensions=""):
         )
     run = workdir_lib.Workdir(workdir)
     config = run.own_config()
-    if extensions:
+    if extensions is not None:
         config.extensions = extensions
     elif not extensions_lib.are_loaded(config.extensions):
         raise UserError(
             "`extensions` must be given to load a run that has some, as they "
-            f"are code. Received: extensions={extensions!r}, "
-            f"{config.extensions} in {run.config}"
+            f"are code. Received: {config.extensions} in {run.config}"
         )
     # That would be for the whole process.
     config.deterministic = False
