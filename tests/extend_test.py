@@ -68,7 +68,7 @@ class Page:
     def __init__(self, name, folder):
         text = (PAGES / f"{name}.md").read_text()
         ((name, code),) = FILE.findall(text)
-        assert code.count("\n") < 40
+        assert len([*filter(None, code.splitlines())]) < 40
         self.folder = folder
         self.file = folder / name
         self.file.write_text(code)
@@ -197,7 +197,7 @@ def test_network_of_the_page_weighs_fine_maps_by_coarse_ones(page):
     last.bias.assign([0.1, 0.2, 0.3])
     expected = np.broadcast_to(np.tanh([0.1, 0.2, 0.3]), (2, 16, 16, 3))
     np.testing.assert_allclose(generator(latents), expected, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"^8, 16, 32 or 64 pixels.*\(24, 24"):
+    with pytest.raises(ValueError, match=r"^fastgan needs 8 to 64.*\(24, 24"):
         networks.build("fastgan", (24, 24, 3))
 
 
