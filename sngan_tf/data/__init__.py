@@ -23,10 +23,8 @@ from sngan_tf.data.pictures import Pictures
 from sngan_tf.errors import UserError
 
 __all__ = [
-    "DATA_SETS",
     "Pictures",
     "check_enough",
-    "has_splits",
     "load",
     "sizes",
     "training_batches",
