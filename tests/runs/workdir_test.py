@@ -270,8 +270,8 @@ def test_command_is_that_which_was_started(
     monkeypatch.chdir(tmp_path)
     run = workdir_lib.Workdir("my run", "digits")
     mode = f"{words} --mode=serve"
-    assert run.command("serve") == f"{mode} --config=digits --workdir='my run'"
+    assert run.command("serve") == f"{mode} --config=digits '--workdir=my run'"
     # Once it is trained it knows its own config.
     run.path.mkdir()
     add_checkpoint(run)
-    assert run.command("serve") == f"{mode} --workdir='my run'"
+    assert run.command("serve") == f"{mode} '--workdir=my run'"
