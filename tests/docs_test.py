@@ -195,13 +195,17 @@ class Shell:
         if words[0] == "curl":
             return self._ask(self._curl.parse_args(words[1:]))
         assert words[:2] == ["python", "main.py"], words
+        # A config comes before its fields.
+        words = sorted(words[2:], key=lambda x: not x.startswith("--config="))
+        place = sum(word.startswith("--config=") for word in words)
         self._count += 1
         said = self._folder / f"said_{self._count}"
+        said.touch()
         serves = "--mode=serve" in words
         flags = ["--port=0"] if serves else self._flags
         process = forked.start(
             self._folder,
-            [*flags, *words[2:]],
+            [*words[:place], *flags, *words[place:]],
             said,
             said,
             self._environment,
