@@ -5,7 +5,9 @@ import dataclasses
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
+from sngan_tf import types
 from sngan_tf.layers import kernel_normalization
 from sngan_tf.layers import kernels as kernels_lib
 from sngan_tf.layers import naming
@@ -27,10 +29,10 @@ class NamedKernel:
     name: str
     layer: keras.Layer
     variable: keras.Variable
-    output_axes: tuple
+    output_axes: tuple[int, ...]
 
 
-def spectral_norms(model):
+def spectral_norms(model: keras.Layer) -> dict[str, float]:
     """Returns `{name: norm}`, the largest singular value of each kernel.
 
     Measured in float64 on the kernel that inference uses, so a normalised one
@@ -51,7 +53,7 @@ def spectral_norms(model):
     }
 
 
-def singular_values(model):
+def singular_values(model: keras.Layer) -> dict[str, np.ndarray]:
     """Returns `{name: values}`, all singular values of each kernel (Fig. 3).
 
     Of what `spectral_norms` has the largest of: float64 arrays of
@@ -72,7 +74,7 @@ def singular_values(model):
     }
 
 
-def effective_rank(values):
+def effective_rank(values: ArrayLike) -> float:
     """Returns exp(H(p)) of p = s / sum(s): 1 for rank one, n for n alike.
 
     Args:
@@ -87,7 +89,7 @@ def effective_rank(values):
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
-def spectral_estimates(model):
+def spectral_estimates(model: keras.Layer) -> dict[str, types.Tensor]:
     """Returns `{name: sigma(W)}` of each kernel that has a `u`.
 
     What spectral normalization divides by, in the norm of each layer (with
@@ -101,7 +103,7 @@ def spectral_estimates(model):
     Returns:
         Names as of `spectral_norms`; empty without such kernels.
     """
-    estimates = {}
+    estimates: dict[int, types.Tensor] = {}
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, spectral_normalization.SpectralNormalization):
             found = layer.spectral_norm()

@@ -1,8 +1,12 @@
 """A run's GAN: for Python, and for other runs to start with."""
 
+from typing import Literal
+
 from keras import ops
 
+from sngan_tf import types
 from sngan_tf.errors import UserError
+from sngan_tf.gan.model import GAN
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint as checkpoint_lib
 from sngan_tf.runs import fields
@@ -23,7 +27,9 @@ _OF_CLASSES = ("data.num_classes",)
 _OF_ALL = ("precision", "discriminator_steps")
 
 
-def load_run(workdir, checkpoint="last"):
+def load_run(
+    workdir: types.Path, checkpoint: Literal["last", "best"] = "last"
+) -> GAN:
     """Returns the GAN of a run, compiled, as a checkpoint of it has it.
 
     Its `sampler` makes pictures, and it trains on by `fit`. Keras's global

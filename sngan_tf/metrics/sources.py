@@ -1,0 +1,70 @@
+"""What the metrics ask of pictures, and of what makes or judges them.
+
+Types alone: `data.Pictures`, `gan.sampler.Sampler` and
+`features.FeatureNetwork` are such, and what has the same does too.
+"""
+
+from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+
+class Pictures(Protocol):
+    """A data set, as `data.Pictures` documents it."""
+
+    @property
+    def images(self) -> np.ndarray: ...
+
+    @property
+    def labels(self) -> np.ndarray | None: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def reference(self) -> str: ...
+
+    def identity(
+        self, rows: np.ndarray | None = None
+    ) -> Iterator[bytes | memoryview]: ...
+
+    def __len__(self) -> int: ...
+
+
+class Sampler(Protocol):
+    """A generator's pictures, as `gan.sampler.Sampler` draws them."""
+
+    def batches(self, seed: int, count: int) -> Iterable[np.ndarray]: ...
+
+    def labels(self, count: int) -> np.ndarray | None: ...
+
+
+class Network(Protocol):
+    """A frozen network, as `features.FeatureNetwork` documents it."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def resize(self) -> str: ...
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        what: str = ...,
+        show: bool = ...,
+        rows: np.ndarray | None = ...,
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def stream(
+        self,
+        batches: Iterable[np.ndarray],
+        count: int,
+        what: str = ...,
+        show: bool = ...,
+    ) -> tuple[np.ndarray, np.ndarray]: ...
