@@ -51,7 +51,7 @@ class Method:
     refusal: str = ""
 
     @property
-    def arguments(self) -> dict[str, float | None]:
+    def arguments(self) -> dict[str, Any]:
         """Those of `GAN` that the method asks for."""
         return {
             name: self.coefficient

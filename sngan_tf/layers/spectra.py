@@ -1,6 +1,7 @@
 """The spectra of a model's kernels: exact in effect, and the norms by `u`."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
@@ -116,7 +117,7 @@ def spectral_estimates(model: keras.Layer) -> dict[str, types.Tensor]:
     }
 
 
-def in_effect(model):
+def in_effect(model: keras.Layer) -> dict[int, types.Tensor]:
     """Returns `{id(variable): kernel}`, float32 as inference uses them.
 
     Args:
@@ -134,14 +135,14 @@ def in_effect(model):
     return found
 
 
-def named_kernels(model):
+def named_kernels(model: keras.Layer) -> list[NamedKernel]:
     """Returns a `NamedKernel` for each kernel, outermost layers first.
 
     Args:
         model: A built Keras model or layer.
     """
-    output_axes = {}  # Of layers whose wrapper was told them.
-    names = set()
+    output_axes: dict[int, Any] = {}  # Of layers whose wrapper was told them.
+    names: set[str] = set()
     kernels = []
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, kernel_normalization.KernelNormalization):

@@ -1,7 +1,7 @@
-"""What the metrics ask of pictures, and of what makes or judges them.
+"""What is asked of pictures, and of what makes, sees and scores them.
 
-Types alone: `data.Pictures`, `gan.sampler.Sampler` and
-`features.FeatureNetwork` are such, and what has the same does too.
+Types alone: `data.Pictures`, `gan.sampler.Sampler`, `features.FeatureNetwork`
+and `scorer.Scorer` are such, and what has the same does too.
 """
 
 from collections.abc import Iterable
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import numpy as np
+
+from sngan_tf import types
 
 
 class Pictures(Protocol):
@@ -68,3 +70,9 @@ class Network(Protocol):
         what: str = ...,
         show: bool = ...,
     ) -> tuple[np.ndarray, np.ndarray]: ...
+
+
+class Scorer(Protocol):
+    """What scores a generator, as `scorer.Scorer` does."""
+
+    def generated(self, sampler: Sampler, step: int) -> list[types.Row]: ...

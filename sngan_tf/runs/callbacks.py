@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from collections.abc import Mapping
 from collections.abc import Sequence
-from typing import Protocol
 
 import keras
 import numpy as np
@@ -21,6 +20,7 @@ from sngan_tf import types
 from sngan_tf.errors import Diverged
 from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.gan import step_callback
+from sngan_tf.metrics import sources
 
 
 def losses(model: keras.Model) -> dict[str, float]:
@@ -156,14 +156,6 @@ class SampleGrid(Every):
             self.receiver(step, grid)
 
 
-class Scorer(Protocol):
-    """What scores a GAN, as `metrics.scorer.Scorer` does."""
-
-    def generated(
-        self, sampler: sampler_lib.Sampler, step: int
-    ) -> list[types.Row]: ...
-
-
 class Scores(Every):
     """Scores the GAN every so many updates, and as training ends.
 
@@ -181,7 +173,7 @@ class Scores(Every):
 
     def __init__(
         self,
-        scorer: Scorer,
+        scorer: sources.Scorer,
         every: int = 5_000,
         path: types.Path | None = None,
         function: Callable[[int, list[types.Row]], object] | None = None,

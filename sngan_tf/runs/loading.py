@@ -1,5 +1,6 @@
 """A run's GAN: for Python, and for other runs to start with."""
 
+from typing import Any
 from typing import Literal
 
 from keras import ops
@@ -58,7 +59,7 @@ def load_run(
     return build.restored_gan(config, run, checkpoint)
 
 
-def check_start(config):
+def check_start(config: Any) -> None:
     """Refuses a run to start from that isn't one, or is of other networks.
 
     Raises:
@@ -95,7 +96,7 @@ def check_start(config):
             )
 
 
-def start(gan, config):
+def start(gan: GAN, config: Any) -> int:
     """Gives a new GAN what the run of `start_from` has.
 
     Args:
