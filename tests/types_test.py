@@ -187,10 +187,12 @@ def test_stub_of_the_package_has_every_name_from_its_home():
 
 
 @pytest.mark.slow
-def test_users_are_told_of_wrong_uses_alone(tmp_path):
+def test_users_are_told_of_wrong_uses_alone(tmp_path, monkeypatch):
     api = pytest.importorskip("mypy.api")
-    # As an installed package, of which mypy reads no more than `py.typed` and
-    # the annotations.
+    # As an installed package, which mypy reads only if it has `py.typed`; what
+    # is in the current folder it reads anyway.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MYPYPATH", raising=False)
     venv.create(tmp_path / "venv")
     (packages,) = (tmp_path / "venv").glob("lib/*/site-packages")
     paths = [PACKAGE.parent, *site.getsitepackages()]

@@ -38,7 +38,7 @@ class Pictures(Protocol):
 class Sampler(Protocol):
     """A generator's pictures, as `gan.sampler.Sampler` draws them."""
 
-    def batches(self, seed: int, count: int) -> Iterable[np.ndarray]: ...
+    def batches(self, seed: int, count: int) -> Iterable[types.Tensor]: ...
 
     def labels(self, count: int) -> np.ndarray | None: ...
 
@@ -65,7 +65,7 @@ class Network(Protocol):
 
     def stream(
         self,
-        batches: Iterable[np.ndarray],
+        batches: Iterable[types.Tensor],
         count: int,
         what: str = ...,
         show: bool = ...,

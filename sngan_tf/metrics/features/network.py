@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
 
 from sngan_tf import images as images_lib
 from sngan_tf import progress
+from sngan_tf import types
 
 
 class FeatureNetwork:
@@ -77,7 +77,7 @@ class FeatureNetwork:
 
     def stream(
         self,
-        batches: Iterable[ArrayLike],
+        batches: Iterable[types.Tensor],
         count: int,
         what: str = "generated pictures",
         show: bool = False,
