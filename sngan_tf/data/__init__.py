@@ -4,6 +4,8 @@
 knows a GAN, a metric or a config.
 """
 
+from typing import Any
+
 import numpy as np
 
 from sngan_tf import errors
@@ -27,8 +29,13 @@ __all__ = ["Pictures", "check_enough", "load", "sizes", "training_batches"]
 
 
 def load(
-    name, image_size, channels=0, min_side=0, background="white", **options
-):
+    name: str,
+    image_size: int,
+    channels: int = 0,
+    min_side: int = 0,
+    background: str = "white",
+    **options: Any,
+) -> Pictures:
     """Loads a data set, its pictures resized and centre-cropped to a square.
 
     A set of more than 4 GiB is read into a file of the cache once, and from

@@ -5,11 +5,16 @@ Inception are called IS and FID in the literature; those of a classifier bear
 its name, and compare only with those of the same weights.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from sngan_tf import metrics
+from sngan_tf import types
 from sngan_tf.errors import UserError
+from sngan_tf.metrics import protocols
 from sngan_tf.metrics import reference as reference_lib
+from sngan_tf.metrics import sources
 
 KINDS = ("inception", "classifier")
 # What a metric is called by a kind of network, and whether more is better.
@@ -27,12 +32,14 @@ METRICS = {
 _REAL = "real_"
 
 
-def name_of(metric, kind):
+def name_of(metric: str, kind: str) -> str:
     """Returns the name in records of a metric of `METRICS`."""
     return METRICS[metric][0].format(kind)
 
 
-def beats(rows, known, metric):
+def beats(
+    rows: Iterable[types.Row], known: Iterable[types.Row], metric: str
+) -> bool:
     """Returns whether one GAN's records are better than another's.
 
     Args:
@@ -54,7 +61,7 @@ def beats(rows, known, metric):
     )
 
 
-def comparable(a, b):
+def comparable(a: types.Row, b: types.Row) -> bool:
     """Returns whether two records differ in step and value alone."""
     free = ("step", "value", "std")
     return all(
@@ -78,7 +85,14 @@ class Scorer:
         UserError: If there are fewer pictures than the protocol needs.
     """
 
-    def __init__(self, network, protocol, pictures, held_out=None, seed=0):
+    def __init__(
+        self,
+        network: sources.Network,
+        protocol: protocols.Protocol,
+        pictures: sources.Pictures,
+        held_out: sources.Pictures | None = None,
+        seed: int = 0,
+    ):
         self.network = network
         self.protocol = protocol
         self._seed = seed
@@ -88,7 +102,9 @@ class Scorer:
             others = reference_lib.choose(pictures, len(pictures), False)[0]
         self._pictures, self._others = pictures, others
 
-    def generated(self, sampler, step, show=False):
+    def generated(
+        self, sampler: sources.Sampler, step: int, show: bool = False
+    ) -> list[types.Row]:
         """Returns the records of a `gan.sampler.Sampler`, one for each metric.
 
         Args:
@@ -102,7 +118,9 @@ class Scorer:
         )
         return self._of_outputs(features, logits, sampler.labels(count), step)
 
-    def kept(self, pictures, step=0, show=False):
+    def kept(
+        self, pictures: sources.Pictures, step: int = 0, show: bool = False
+    ) -> list[types.Row]:
         """Returns the same records of generated pictures that are kept.
 
         A fixed random choice, if there are more than the protocol takes.
@@ -137,7 +155,7 @@ class Scorer:
             rows.append(self._row(step, "smallest_class_share", *of))
         return rows
 
-    def real(self, step):
+    def real(self, step: int) -> list[types.Row]:
         """Returns the records of real pictures that stand for generated ones.
 
         They are others of the training set than those that distances are
@@ -207,7 +225,11 @@ class Scorer:
         }
 
 
-def check(protocol, pictures, held_out=None):
+def check(
+    protocol: protocols.Protocol,
+    pictures: sources.Pictures,
+    held_out: sources.Pictures | None = None,
+) -> tuple[sources.Pictures, np.ndarray, np.ndarray]:
     """Raises a UserError if there are fewer pictures than a protocol needs.
 
     Args:
@@ -218,8 +240,16 @@ def check(protocol, pictures, held_out=None):
     Returns:
         The `data.Pictures` that distances are taken to, the numbers of those
         chosen, and of all others.
+
+    Raises:
+        ValueError: If a protocol of held-out pictures is given none.
     """
     source = held_out if protocol.held_out else pictures
+    if source is None:
+        raise ValueError(
+            "`held_out` must be pictures with the protocol "
+            f"{protocol.name}. Received: held_out=None"
+        )
     chosen, others = reference_lib.choose(
         source, protocol.num_real, protocol.exact
     )
@@ -231,7 +261,9 @@ def check(protocol, pictures, held_out=None):
     return source, chosen, others
 
 
-def check_kept(protocol, pictures):
+def check_kept(
+    protocol: protocols.Protocol, pictures: sources.Pictures
+) -> np.ndarray:
     """Returns row numbers of the generated pictures that a protocol takes.
 
     Args:

@@ -1,8 +1,13 @@
 """A run's GAN: for Python, and for other runs to start with."""
 
+from typing import Any
+from typing import Literal
+
 from keras import ops
 
+from sngan_tf import types
 from sngan_tf.errors import UserError
+from sngan_tf.gan.model import GAN
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint as checkpoint_lib
 from sngan_tf.runs import fields
@@ -23,7 +28,9 @@ _OF_CLASSES = ("data.num_classes",)
 _OF_ALL = ("precision", "discriminator_steps")
 
 
-def load_run(workdir, checkpoint="last"):
+def load_run(
+    workdir: types.Path, checkpoint: Literal["last", "best"] = "last"
+) -> GAN:
     """Returns the GAN of a run, compiled, as a checkpoint of it has it.
 
     Its `sampler` makes pictures, and it trains on by `fit`. Keras's global
@@ -52,7 +59,7 @@ def load_run(workdir, checkpoint="last"):
     return build.restored_gan(config, run, checkpoint)
 
 
-def check_start(config):
+def check_start(config: Any) -> None:
     """Refuses a run to start from that isn't one, or is of other networks.
 
     Raises:
@@ -89,7 +96,7 @@ def check_start(config):
             )
 
 
-def start(gan, config):
+def start(gan: GAN, config: Any) -> int:
     """Gives a new GAN what the run of `start_from` has.
 
     Args:
