@@ -1,10 +1,14 @@
 """The spectral complexity of a chain of layers, a measure of its capacity."""
 
 import math
+from collections.abc import Mapping
 
+import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
+from sngan_tf import types
 from sngan_tf.certificates import convolution_norms
 from sngan_tf.certificates import kernel_norms
 from sngan_tf.certificates import lipschitz
@@ -15,7 +19,11 @@ from sngan_tf.layers import kernels
 from sngan_tf.layers import spectra
 
 
-def spectral_complexity(model, references=None, input_shape=None):
+def spectral_complexity(
+    model: keras.Model,
+    references: Mapping[str, ArrayLike] | None = None,
+    input_shape: types.Shape | None = None,
+) -> float:
     """Returns R_A, which margin bounds of generalisation are proportional to.
 
     Of matrices A_i with references M_i, and what stands between them, of

@@ -4,6 +4,8 @@
 knows a GAN, a metric or a config.
 """
 
+from typing import Any
+
 import numpy as np
 
 from sngan_tf import errors
@@ -22,16 +24,11 @@ from sngan_tf.data.pictures import Format
 from sngan_tf.data.pictures import Pictures
 from sngan_tf.errors import UserError
 
-__all__ = [
-    "Pictures",
-    "check_enough",
-    "load",
-    "sizes",
-    "training_batches",
-]
+__all__ = ["Pictures", "check_enough", "load", "sizes", "training_batches"]
 
 
 def _digits(argument):
+    """Returns the arrays of scikit-learn's digits."""
     if argument:
         raise UserError(
             "`data.name` must be digits without more. "
@@ -52,8 +49,13 @@ DATA_SETS = {"digits": _digits}
 
 
 def load(
-    name, image_size, channels=0, min_side=0, background="white", **options
-):
+    name: str,
+    image_size: int,
+    channels: int = 0,
+    min_side: int = 0,
+    background: str = "white",
+    **options: Any,
+) -> Pictures:
     """Loads a data set, its pictures resized and centre-cropped to a square.
 
     A set of more than 4 GiB is read into a file of the cache once, and from
@@ -101,7 +103,7 @@ def load(
     return pictures
 
 
-def has_splits(name):
+def has_splits(name: str) -> bool:
     """Returns whether `split` chooses among the pictures of a name."""
     key = name.partition(":")[0]
     return key not in DATA_SETS and not name.startswith(folder.PREFIX)

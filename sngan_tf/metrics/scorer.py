@@ -8,12 +8,16 @@ its name, and compare only with those of the same weights.
 import dataclasses
 import functools
 from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
 
 from sngan_tf import metrics
+from sngan_tf import types
 from sngan_tf.errors import UserError
+from sngan_tf.metrics import protocols
 from sngan_tf.metrics import reference as reference_lib
+from sngan_tf.metrics import sources
 
 KINDS = ("inception", "classifier")
 _REAL = "real_"
@@ -36,7 +40,7 @@ class Pair:
     splits: int
 
     @functools.cached_property
-    def precision_recall(self):
+    def precision_recall(self) -> tuple[float, float]:
         return self.real.manifold.precision_recall(self.fake.manifold)
 
 
@@ -55,7 +59,7 @@ class Metric:
 
     name: str
     more_is_better: bool
-    compute: Callable
+    compute: Callable[[Pair], tuple[float, float | None] | None]
     of_real: bool = True
 
 
@@ -105,12 +109,14 @@ METRICS = {
 }
 
 
-def name_of(metric, kind):
+def name_of(metric: str, kind: str) -> str:
     """Returns the name in records of a metric of `METRICS`."""
     return METRICS[metric].name.format(kind)
 
 
-def beats(rows, known, metric):
+def beats(
+    rows: Iterable[types.Row], known: Iterable[types.Row], metric: str
+) -> bool:
     """Returns whether one GAN's records are better than another's.
 
     Args:
@@ -131,7 +137,7 @@ def beats(rows, known, metric):
     )
 
 
-def comparable(a, b):
+def comparable(a: types.Row, b: types.Row) -> bool:
     """Returns whether two records differ in step and value alone."""
     free = ("step", "value", "std")
     return all(
@@ -155,7 +161,14 @@ class Scorer:
         UserError: If there are fewer pictures than the protocol needs.
     """
 
-    def __init__(self, network, protocol, pictures, held_out=None, seed=0):
+    def __init__(
+        self,
+        network: sources.Network,
+        protocol: protocols.Protocol,
+        pictures: sources.Pictures,
+        held_out: sources.Pictures | None = None,
+        seed: int = 0,
+    ):
         self.network = network
         self.protocol = protocol
         self._seed = seed
@@ -165,7 +178,9 @@ class Scorer:
             others = reference_lib.choose(pictures, len(pictures), False)[0]
         self._pictures, self._others = pictures, others
 
-    def generated(self, sampler, step, show=False):
+    def generated(
+        self, sampler: sources.Sampler, step: int, show: bool = False
+    ) -> list[types.Row]:
         """Returns the records of a `gan.sampler.Sampler`, one for each metric.
 
         Args:
@@ -179,7 +194,9 @@ class Scorer:
         )
         return self._of_outputs(features, logits, sampler.labels(count), step)
 
-    def kept(self, pictures, step=0, show=False):
+    def kept(
+        self, pictures: sources.Pictures, step: int = 0, show: bool = False
+    ) -> list[types.Row]:
         """Returns the same records of generated pictures that are kept.
 
         A fixed random choice, if there are more than the protocol takes.
@@ -214,7 +231,7 @@ class Scorer:
             rows.append(self._row(step, "smallest_class_share", *of))
         return rows
 
-    def real(self, step):
+    def real(self, step: int) -> list[types.Row]:
         """Returns the records of real pictures that stand for generated ones.
 
         They are others of the training set than those that distances are
@@ -270,7 +287,11 @@ class Scorer:
         }
 
 
-def check(protocol, pictures, held_out=None):
+def check(
+    protocol: protocols.Protocol,
+    pictures: sources.Pictures,
+    held_out: sources.Pictures | None = None,
+) -> tuple[sources.Pictures, np.ndarray, np.ndarray]:
     """Raises a UserError if there are fewer pictures than a protocol needs.
 
     Args:
@@ -281,8 +302,16 @@ def check(protocol, pictures, held_out=None):
     Returns:
         The `data.Pictures` that distances are taken to, the numbers of those
         chosen, and of all others.
+
+    Raises:
+        ValueError: If a protocol of held-out pictures is given none.
     """
     source = held_out if protocol.held_out else pictures
+    if source is None:
+        raise ValueError(
+            "`held_out` must be pictures with the protocol "
+            f"{protocol.name}. Received: held_out=None"
+        )
     chosen, others = reference_lib.choose(
         source, protocol.num_real, protocol.exact
     )
@@ -294,7 +323,9 @@ def check(protocol, pictures, held_out=None):
     return source, chosen, others
 
 
-def check_kept(protocol, pictures):
+def check_kept(
+    protocol: protocols.Protocol, pictures: sources.Pictures
+) -> np.ndarray:
     """Returns row numbers of the generated pictures that a protocol takes.
 
     Args:

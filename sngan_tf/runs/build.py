@@ -243,7 +243,7 @@ def restored_gan(config, workdir, which=None):
     if not any(directory.glob("*.index")):
         raise UserError(
             f"There is no checkpoint in {directory}; train first: "
-            f"{workdir.training_command}"
+            f"{workdir.command('train')}"
             + (" with `evaluate_every` set" if which == "best" else "")
         )
     set_up(config)

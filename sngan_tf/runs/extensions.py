@@ -29,10 +29,10 @@ TABLES = {
     "DATA_SETS": (data.DATA_SETS, Callable),
     "METRICS": (scorer.METRICS, scorer.Metric),
 }
-_LOADED = set()
+_LOADED: set[str] = set()
 
 
-def load(text):
+def load(text: str) -> str:
     """Adds the rows of extensions, which runs their code.
 
     Args:
@@ -54,7 +54,7 @@ def load(text):
     return ",".join(names)
 
 
-def are_loaded(text):
+def are_loaded(text: str) -> bool:
     """Returns whether to load these would run nothing."""
     return _LOADED.issuperset(_names(text))
 

@@ -1,8 +1,13 @@
 """A run's GAN: for Python, and for other runs to start with."""
 
+from typing import Any
+from typing import Literal
+
 from keras import ops
 
+from sngan_tf import types
 from sngan_tf.errors import UserError
+from sngan_tf.gan.model import GAN
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint as checkpoint_lib
 from sngan_tf.runs import extensions as extensions_lib
@@ -24,7 +29,11 @@ _OF_CLASSES = ("data.num_classes",)
 _OF_ALL = ("precision", "discriminator_steps")
 
 
-def load_run(workdir, checkpoint="last", extensions=None):
+def load_run(
+    workdir: types.Path,
+    checkpoint: Literal["last", "best"] = "last",
+    extensions: str | None = None,
+) -> GAN:
     """Returns the GAN of a run, compiled, as a checkpoint of it has it.
 
     Its `sampler` makes pictures, and it trains on by `fit`. Keras's global
@@ -63,7 +72,7 @@ def load_run(workdir, checkpoint="last", extensions=None):
     return build.restored_gan(config, run, checkpoint)
 
 
-def check_start(config):
+def check_start(config: Any) -> None:
     """Refuses a run to start from that isn't one, or is of other networks.
 
     Raises:
@@ -100,7 +109,7 @@ def check_start(config):
             )
 
 
-def start(gan, config):
+def start(gan: GAN, config: Any) -> int:
     """Gives a new GAN what the run of `start_from` has.
 
     Args:
