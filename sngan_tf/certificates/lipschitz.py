@@ -84,8 +84,8 @@ def lipschitz_bounds(model, input_shape=None, ascent_steps=300, seed=0):
             can't be walked, and on open sizes.
 
     Example:
-    >>> bounds = lipschitz_bounds(discriminator)
-    >>> bounds.lower, bounds.upper, bounds.layers[0]
+        >>> bounds = lipschitz_bounds(discriminator)
+        >>> bounds.lower, bounds.upper, bounds.layers[0]
     """
     if not isinstance(ascent_steps, numbers.Integral) or ascent_steps < 0:
         raise ValueError(

@@ -34,7 +34,7 @@ def wrap(model, wrapper=SpectralNormalization, layers=None, **kwargs):
             raises.
 
     Example:
-    >>> discriminator = wrap(discriminator, layers="conv")
+        >>> discriminator = wrap(discriminator, layers="conv")
     """
     matches = _compiled(layers).search
     names = []

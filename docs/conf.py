@@ -1,0 +1,108 @@
+"""Sphinx: `sphinx-build docs docs/_build/html`; `.ci/docs` adds the checks."""
+
+import importlib.metadata
+import os
+import pathlib
+import re
+
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+project = "sngan_tf"
+author = copyright = "The sngan_tf authors"
+release = version = importlib.metadata.version("sngan_tf")
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build"]
+
+html_theme = "furo"
+html_title = "sngan_tf"
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#1d5fa8"},
+    "dark_css_variables": {"color-brand-primary": "#7db4f0"},
+}
+html_css_files = ["site.css"]
+html_static_path = ["_static"]
+pygments_dark_style = "github-dark"
+
+myst_enable_extensions = ["attrs_inline", "colon_fence"]
+myst_heading_anchors = 3
+# Anchors are those of code hosts, where a page is read as well.
+suppress_warnings = ["myst.header"]
+copybutton_exclude = ".linenos, .gp, .go"
+
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 900
+
+# Docstrings say `name` for code.
+default_role = "code"
+autodoc_default_options = {
+    "member-order": "bysource",
+    "members": True,
+}
+autodoc_inherit_docstrings = False
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 80
+napoleon_custom_sections = [("Call arguments", "params_style")]
+napoleon_use_ivar = True
+nitpick_ignore_regex = [
+    # Of other projects, whose inventories need a network.
+    ("py:.*", r"(collections|keras|np|numpy|tensorflow|tf|typing)\..*"),
+    # Named in `Raises:` without their module.
+    ("py:exc", "Diverged|UserError"),
+]
+
+linkcheck_anchors_ignore_for_url = [r"https://github\.com/.*"]
+
+_ROOT = pathlib.Path(__file__).parents[1]
+# Files at the root of which the site has a page, which takes their text.
+_OF_ROOT = {"changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
+_PAGES = {_ROOT / file: f"{page}.md" for page, file in _OF_ROOT.items()}
+_PAGES[_ROOT / "README.md"] = "index.md"
+_LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)#:\s]+)(#[^)\s]*)?\)")
+
+
+def _link_as_site(app, docname, source):
+    """Makes of links that a code host follows ones that the site has.
+
+    Files that are no pages Sphinx offers as downloads by itself; folders it
+    can't, and their names are left as text.
+    """
+    page = folder = pathlib.Path(app.srcdir, docname).parent
+    if docname in _OF_ROOT:
+        file = _ROOT / _OF_ROOT[docname]
+        app.env.note_dependency(file)
+        source[0] = file.read_text()
+        folder = _ROOT
+
+    def link(match):
+        text, path, anchor = match[1], folder / match[2], match[3] or ""
+        path = pathlib.Path(os.path.normpath(path))
+        if path.is_dir():
+            return text
+        path = app.srcdir / _PAGES[path] if path in _PAGES else path
+        return f"[{text}]({os.path.relpath(path, page)}{anchor})"
+
+    if not app.env.doc2path(docname).suffix == ".ipynb":
+        source[0] = _LINK.sub(link, source[0])
+
+
+def _skip_others(app, what, name, obj, skip, options):
+    """Leaves out what a class has from Keras or TensorFlow."""
+    obj = getattr(obj, "fget", None) or getattr(obj, "func", obj)
+    module = getattr(obj, "__module__", None) or "sngan_tf"
+    if what == "class" and not module.startswith("sngan_tf"):
+        return True
+    return None
+
+
+def setup(app):
+    app.connect("autodoc-skip-member", _skip_others)
+    app.connect("source-read", _link_as_site)
