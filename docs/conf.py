@@ -33,13 +33,12 @@ pygments_dark_style = "github-dark"
 
 myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
-# Anchors are those of code hosts, where a page is read as well.
-suppress_warnings = ["myst.header"]
 copybutton_exclude = ".linenos, .gp, .go"
 
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
+nb_execution_in_temp = True
 
 # Docstrings say `name` for code.
 default_role = "code"
@@ -90,7 +89,7 @@ def _link_as_site(app, docname, source):
         path = app.srcdir / _PAGES[path] if path in _PAGES else path
         return f"[{text}]({os.path.relpath(path, page)}{anchor})"
 
-    if not app.env.doc2path(docname).suffix == ".ipynb":
+    if app.env.doc2path(docname).suffix != ".ipynb":
         source[0] = _LINK.sub(link, source[0])
 
 
