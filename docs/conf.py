@@ -5,6 +5,8 @@ import os
 import pathlib
 import re
 
+from sphinx.util import inspect
+
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -39,6 +41,8 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
 nb_execution_in_temp = True
+# Progress bars, and what TensorFlow says of the machine.
+nb_output_stderr = "remove"
 
 # Docstrings say `name` for code.
 default_role = "code"
@@ -51,6 +55,7 @@ autodoc_typehints_format = "short"
 maximum_signature_line_length = 80
 napoleon_custom_sections = [("Call arguments", "params_style")]
 napoleon_use_ivar = True
+napoleon_use_rtype = False
 nitpick_ignore_regex = [
     # Of other projects, whose inventories need a network.
     ("py:.*", r"(collections|keras|np|numpy|tensorflow|tf|typing)\..*"),
@@ -72,7 +77,8 @@ def _link_as_site(app, docname, source):
     """Makes of links that a code host follows ones that the site has.
 
     Files that are no pages Sphinx offers as downloads by itself; folders it
-    can't, and their names are left as text.
+    can't, and their names are left as text. Where a link says a page's file
+    name, MyST puts its title.
     """
     page = folder = pathlib.Path(app.srcdir, docname).parent
     if docname in _OF_ROOT:
@@ -87,6 +93,8 @@ def _link_as_site(app, docname, source):
         if path.is_dir():
             return text
         path = app.srcdir / _PAGES[path] if path in _PAGES else path
+        if text.endswith(".md"):
+            text = ""
         return f"[{text}]({os.path.relpath(path, page)}{anchor})"
 
     if app.env.doc2path(docname).suffix != ".ipynb":
@@ -102,6 +110,17 @@ def _skip_others(app, what, name, obj, skip, options):
     return None
 
 
+def _signature_of_init(app, what, name, obj, options, signature, returns):
+    """Takes that of `__init__`, as Keras has a `__new__` of any arguments."""
+    if what == "class" and signature == "(*args, **kwargs)":
+        of_init = inspect.signature(obj.__init__, bound_method=True)
+        signature = inspect.stringify_signature(
+            of_init, unqualified_typehints=True
+        )
+    return signature, returns
+
+
 def setup(app):
+    app.connect("autodoc-process-signature", _signature_of_init)
     app.connect("autodoc-skip-member", _skip_others)
     app.connect("source-read", _link_as_site)
