@@ -5,7 +5,9 @@ import os
 import pathlib
 import re
 
+from numpy.typing import ArrayLike
 from sphinx.util import inspect
+from sphinx.util.typing import stringify_annotation
 
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -58,7 +60,17 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False
 nitpick_ignore_regex = [
     # Of other projects, whose inventories need a network.
-    ("py:.*", r"(collections|keras|np|numpy|tensorflow|tf|typing)\..*"),
+    (
+        "py:.*",
+        r"(collections|keras|np|numpy|os|pathlib|tensorflow|tf|typing)\..*",
+    ),
+    ("py:class", "ArrayLike"),
+    # Of annotations, and no page's.
+    (
+        "py:class",
+        r"sngan_tf\.(gan\.kernel_gradients|layers\.kernel_normalization"
+        r"|metrics\.(reference|sources))\..*",
+    ),
     # Named in `Raises:` without their module.
     ("py:exc", "Diverged|UserError"),
 ]
@@ -102,25 +114,31 @@ def _link_as_site(app, docname, source):
 
 
 def _skip_others(app, what, name, obj, skip, options):
-    """Leaves out what a class has from Keras or TensorFlow."""
+    """Leaves out what a class or module has from other packages."""
     obj = getattr(obj, "fget", None) or getattr(obj, "func", obj)
     module = getattr(obj, "__module__", None) or "sngan_tf"
-    if what == "class" and not module.startswith("sngan_tf"):
-        return True
-    return None
+    return None if module.startswith("sngan_tf") else True
 
 
-def _signature_of_init(app, what, name, obj, options, signature, returns):
-    """Takes that of `__init__`, as Keras has a `__new__` of any arguments."""
+_ARRAY_LIKE = stringify_annotation(ArrayLike, "smart")
+
+
+def _signature(app, what, name, obj, options, signature, returns):
+    """Takes that of `__init__`, as Keras has a `__new__` of any arguments.
+
+    And NumPy's `ArrayLike` by its name rather than as the union that it is.
+    """
     if what == "class" and signature == "(*args, **kwargs)":
         of_init = inspect.signature(obj.__init__, bound_method=True)
         signature = inspect.stringify_signature(
             of_init, unqualified_typehints=True
         )
+    if signature:
+        signature = signature.replace(_ARRAY_LIKE, "ArrayLike")
     return signature, returns
 
 
 def setup(app):
-    app.connect("autodoc-process-signature", _signature_of_init)
+    app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip_others)
     app.connect("source-read", _link_as_site)
