@@ -35,7 +35,6 @@ html_css_files = ["site.css"]
 html_static_path = ["_static"]
 pygments_dark_style = "github-dark"
 
-myst_enable_extensions = ["attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
 copybutton_exclude = ".linenos, .gp, .go"
 
@@ -48,10 +47,7 @@ nb_output_stderr = "remove"
 
 # Docstrings say `name` for code.
 default_role = "code"
-autodoc_default_options = {
-    "member-order": "bysource",
-    "members": True,
-}
+autodoc_default_options = {"member-order": "bysource", "members": True}
 autodoc_inherit_docstrings = False
 autodoc_typehints_format = "short"
 maximum_signature_line_length = 80
@@ -74,8 +70,6 @@ nitpick_ignore_regex = [
     # Named in `Raises:` without their module.
     ("py:exc", "Diverged|UserError"),
 ]
-
-linkcheck_anchors_ignore_for_url = [r"https://github\.com/.*"]
 
 _ROOT = pathlib.Path(__file__).parents[1]
 # Files at the root of which the site has a page, which takes their text.
@@ -105,7 +99,7 @@ def _link_as_site(app, docname, source):
         if path.is_dir():
             return text
         path = app.srcdir / _PAGES[path] if path in _PAGES else path
-        if text.endswith(".md"):
+        if text.endswith(".md") and path.is_relative_to(app.srcdir):
             text = ""
         return f"[{text}]({os.path.relpath(path, page)}{anchor})"
 
