@@ -44,8 +44,8 @@ def load_run(
         UserError: If there is no run or checkpoint, or none can be read.
 
     Example:
-    >>> gan = sngan_tf.load_run("runs/digits")
-    >>> images = gan.sampler.many(seed=0, count=16)  # uint8
+        >>> gan = sngan_tf.load_run("runs/digits")
+        >>> images = gan.sampler.many(seed=0, count=16)  # uint8
     """
     if checkpoint not in ("last", "best"):
         raise UserError(
