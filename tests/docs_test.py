@@ -80,6 +80,9 @@ def test_examples_of_the_layer_run_as_they_stand(number, tmp_path, monkeypatch):
             found = [x for x in names[model].layers if hasattr(x, "at_most")]
             assert [layer.norm for layer in found] == norms
             assert all(x.at_most and x.bound == bound for x in found)
+    if "theirs" in names:
+        assert names["ours"] < 1e-6
+        assert names["theirs"] == pytest.approx(0.36, abs=0.005)
     if "Bilinear" in names:
         layer = names["layer"]
         assert layer(keras.ops.ones((2, 3))).shape == (2, 8, 4)

@@ -27,13 +27,13 @@ def spectral_complexity(
     """Returns R_A, which margin bounds of generalisation are proportional to.
 
     Of matrices A_i with references M_i, and what stands between them, of
-    Lipschitz constants rho_i:
+    Lipschitz constants rho_i::
 
         prod_i (rho_i |A_i|) (sum_i (|A_i^T - M_i^T|_(2,1) / |A_i|)^(2/3))^(3/2)
 
     A_i is the whole map of a layer, of a convolution from all pixels to all
-    pixels, and |A_i| the upper bound of `operator_norms`. |A^T|_(2,1) is the
-    sum of the 2-norms of its rows, one for each output. The constants are
+    pixels, and `|A_i|` the upper bound of `operator_norms`. `|A^T|_(2,1)` is
+    the sum of the 2-norms of its rows, one for each output. The constants are
     those of `lipschitz_bounds`, and the product is its `upper`. Biases, which
     the theorem doesn't have, play no part.
 

@@ -91,8 +91,8 @@ def lipschitz_bounds(
             can't be walked, and on open sizes.
 
     Example:
-    >>> bounds = lipschitz_bounds(discriminator)
-    >>> bounds.lower, bounds.upper, bounds.layers[0]
+        >>> bounds = lipschitz_bounds(discriminator)
+        >>> bounds.lower, bounds.upper, bounds.layers[0]
     """
     if not isinstance(ascent_steps, numbers.Integral) or ascent_steps < 0:
         raise ValueError(

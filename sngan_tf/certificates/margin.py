@@ -21,7 +21,7 @@ def margin_radius(model: keras.Layer, x: ArrayLike) -> np.ndarray:
     No change of an input that is shorter changes its class, the largest logit:
     the margin to each other logit over the Lipschitz constant of their
     difference (Tsuzuku et al., 2018). Of a last dense layer that constant is
-    the bound of what comes before times |w_i - w_j|, else root 2 that of all.
+    the bound of what comes before times `|w_i - w_j|`, else root 2 that of all.
     A model of one logit has two classes, by its sign.
 
     Args:

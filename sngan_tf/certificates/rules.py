@@ -52,7 +52,7 @@ def register_lipschitz(
         ValueError: On another kind or rule.
 
     Example:
-    >>> register_lipschitz(Rotation, lambda layer, input_shape: 1.0)
+        >>> register_lipschitz(Rotation, lambda layer, input_shape: 1.0)
     """
     is_layer = isinstance(kind, type) and issubclass(kind, keras.Layer)
     if not is_layer and (isinstance(kind, type) or not callable(kind)):

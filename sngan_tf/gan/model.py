@@ -112,10 +112,12 @@ class GAN(trainer.Trainer):
             looked at in the first batch alone.
 
     Example:
-    >>> gan = GAN(*networks.build("cnn", (32, 32, 3)))
-    >>> gan.compile(generator_optimizer=keras.optimizers.Adam(2e-4, 0.5),
-    ...             discriminator_optimizer=keras.optimizers.Adam(2e-4, 0.5))
-    >>> gan.fit(dataset)  # batches of discriminator_steps * batch_size images
+        >>> gan = GAN(*networks.build("cnn", (32, 32, 3)))
+        >>> gan.compile(
+        ...     generator_optimizer=keras.optimizers.Adam(2e-4, 0.5),
+        ...     discriminator_optimizer=keras.optimizers.Adam(2e-4, 0.5),
+        ... )
+        >>> gan.fit(dataset)  # discriminator_steps * batch_size images each
     """
 
     def __init__(

@@ -56,7 +56,7 @@ class SpectralCompensation(step_callback.StepCallback):
             where an edit is due.
 
     Example:
-    >>> gan.fit(dataset, callbacks=[SpectralCompensation("dynamic")])
+        >>> gan.fit(dataset, callbacks=[SpectralCompensation("dynamic")])
 
     Reference: https://arxiv.org/abs/1908.10999
     """

@@ -76,8 +76,8 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
             and at build if `"conv"` finds a convolution of open input size.
 
     Example:
-    >>> layer = SpectralNormalization(keras.layers.Conv2D(64, 3))
-    >>> outputs = layer(images, training=True)
+        >>> layer = SpectralNormalization(keras.layers.Conv2D(64, 3))
+        >>> outputs = layer(images, training=True)
 
     References: https://arxiv.org/abs/1802.05957 (spectral normalization),
     https://arxiv.org/abs/2009.02773 (bidirectional).

@@ -43,7 +43,7 @@ def wrap(
             raises.
 
     Example:
-    >>> discriminator = wrap(discriminator, layers="conv")
+        >>> discriminator = wrap(discriminator, layers="conv")
     """
     matches = _compiled(layers).search
     names = []

@@ -17,7 +17,7 @@ from sngan_tf.metrics import arrays
 def frechet_distance(
     real_features: ArrayLike, fake_features: ArrayLike
 ) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (App. B.1).
+    """`|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))` (App. B.1).
 
     With C = F F^T, the trace of the root is the sum of the singular values of
     F1^T F2: real, and without the loss of digits that a root of small

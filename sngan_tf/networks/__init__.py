@@ -68,14 +68,16 @@ def build(
 ) -> tuple[keras.Model, keras.Model]:
     """Builds a generator and a discriminator.
 
-    | name | networks | picture sizes |
-    |---|---|---|
-    | `cnn` | Table 3 | divisible by 8 |
-    | `resnet` | Tables 4, 5 and 6a-b | 32, 48, 64, 128 |
-    | `resnet_concat` | Table 6c, conditional | the same |
-    | `resnet_projection` | projection discriminator, conditional | the same |
-    | `gulrajani_resnet` | Table 7 | 32 |
-    | `acgan_resnet` | Table 8, conditional | 32 |
+    ===================  =====================================  ===============
+    name                 networks                               picture sizes
+    ===================  =====================================  ===============
+    `cnn`                Table 3                                divisible by 8
+    `resnet`             Tables 4, 5 and 6a-b                   32, 48, 64, 128
+    `resnet_concat`      Table 6c, conditional                  32, 48, 64, 128
+    `resnet_projection`  projection discriminator, conditional  32, 48, 64, 128
+    `gulrajani_resnet`   Table 7                                32
+    `acgan_resnet`       Table 8, conditional                   32
+    ===================  =====================================  ===============
 
     The paper and the authors' code have `resnet_concat` at 128 pixels and
     `resnet_projection` at 32, 64 and 128; at other sizes they are the same

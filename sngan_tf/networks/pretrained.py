@@ -34,8 +34,8 @@ def pretrained(name: str) -> tuple[keras.Model, keras.Model]:
         ValueError: If there is none of that name.
 
     Example:
-    >>> generator, discriminator = sngan_tf.pretrained("digits")
-    >>> images = generator(keras.random.normal((16, 128)), training=False)
+        >>> generator, discriminator = sngan_tf.pretrained("digits")
+        >>> images = generator(keras.random.normal((16, 128)), training=False)
     """
     if name not in names():
         raise ValueError(

@@ -50,8 +50,8 @@ def load_run(
             run has extensions and none are given or loaded.
 
     Example:
-    >>> gan = sngan_tf.load_run("runs/digits")
-    >>> images = gan.sampler.many(seed=0, count=16)  # uint8
+        >>> gan = sngan_tf.load_run("runs/digits")
+        >>> images = gan.sampler.many(seed=0, count=16)  # uint8
     """
     if checkpoint not in ("last", "best"):
         raise UserError(
