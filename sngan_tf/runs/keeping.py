@@ -62,7 +62,7 @@ def loads_alone(network):
 
 
 def open_to_older_keras(path):
-    """Lets Keras from 3.10 on read a `.keras` file, and changes nothing else."""
+    """Lets Keras from 3.10 on read a `.keras` file; nothing else changes."""
 
     def older(config):
         if isinstance(config, list):
