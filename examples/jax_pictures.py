@@ -22,6 +22,9 @@ from sngan_tf.metrics import reference as reference_lib
 from sngan_tf.metrics import scorer as scorer_lib
 
 _AT_ONCE = 500
+# On sixteen cores as many threads as cores took 25 s for 50,000 JPEGs, most of
+# it to wait for one another.
+_READERS = 4
 
 
 def load(path):
@@ -72,7 +75,7 @@ def read_folder(folder):
     """
     classes = sorted(path for path in folder.iterdir() if path.is_dir())
     paths = [(p, i) for i, c in enumerate(classes) for p in sorted(c.iterdir())]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
         images = [*pool.map(_read, (path for path, _ in paths))]
     if len({image.shape for image in images}) != 1:
         raise UserError(

@@ -108,7 +108,11 @@ def differences(rows, metric, base, factor="method", within="setting", last=1):
 
 
 def made_of(rows):
-    """Returns what the numbers are of: counts, network, commits, hours."""
+    """Returns what the numbers are of: counts, network, commits, hours.
+
+    Rows without a machine's rate are of an accelerator, which the note of each
+    cell's end names.
+    """
 
     def of(column):
         return [*dict.fromkeys(r[column] for r in rows if r.get(column))]
@@ -116,7 +120,14 @@ def made_of(rows):
     scored = [row for row in rows if row["num_fake"]]
     cells = {row["cell"]: row for row in rows if row["metric"] == "failed"}
     hours = sum(row["seconds"] for row in cells.values()) / 3600
-    rates = [row["gflops"] for row in cells.values()]
+    rates = [row["gflops"] for row in cells.values() if row["gflops"]]
+    if rates:
+        machine = (
+            "of one thread each beside another; matrix product "
+            f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s"
+        )
+    else:
+        machine = f"on {', '.join({row['note']: 0 for row in cells.values()})}"
     updates = sorted({int(row["updates"]) for row in cells.values()})
     command = (of("command") or [""])[0].partition(" --cells")[0]
     counts = dict.fromkeys(
@@ -127,9 +138,8 @@ def made_of(rows):
     return [
         f"- Command: `{command}`",
         f"- Commits: {', '.join(of('commit'))}.",
-        f"- Cells: {len(cells)}, {_hours(hours)} of one thread each beside "
-        f"another; updates {', '.join(f'{n:,}' for n in updates)}; matrix "
-        f"product {min(rates):.0f} to {max(rates):.0f} GFLOP/s.",
+        f"- Cells: {len(cells)}; updates "
+        f"{', '.join(f'{n:,}' for n in updates)}; {_hours(hours)} {machine}.",
         f"- Scores: protocol {', '.join(of('protocol'))}, "
         f"{'; '.join(counts)} of {', '.join(of('reference'))}, by "
         f"{', '.join(of('features'))}.",

@@ -120,9 +120,11 @@ def test_rows_say_what_they_are_of(table):
     known = {cell.name for cell in study_of(table).cells}
     for row in rows:
         assert row["cell"] in known or row["cell"].startswith("real ")
-        assert row["command"].startswith("python main.py --mode=study")
+        on_jax = row["command"].startswith("python examples/train_full_size.py")
+        if not on_jax:
+            assert row["command"].startswith("python main.py --mode=study")
+            assert row["gflops"] > 0
         assert row["commit"]
-        assert row["gflops"] > 0
         if row["num_fake"]:
             assert row["protocol"]
             assert row["reference"]

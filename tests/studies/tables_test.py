@@ -95,8 +95,15 @@ def test_what_numbers_are_of():
     assert tables.made_of(ROWS) == [
         "- Command: `python main.py`",
         "- Commits: abc.",
-        "- Cells: 6, 3.0 hours of one thread each beside another; updates 20; "
+        "- Cells: 6; updates 20; 3.0 hours of one thread each beside another; "
         "matrix product 70 to 70 GFLOP/s.",
         "- Scores: protocol quick, 5 generated, 5 real of digits/all, by "
         "classifier-1.",
     ]
+
+
+def test_numbers_of_an_accelerator_name_it():
+    rows = [{**row, "gflops": None, "note": "H200"} for row in ROWS]
+    assert tables.made_of(rows)[2] == (
+        "- Cells: 6; updates 20; 3.0 hours on H200."
+    )
