@@ -30,10 +30,9 @@ logits = discriminator(images, training=False)
 
 Spectral or other normalization is folded into the discriminator's kernels."""
 
-# Arguments that Keras 3.10 lacks in a layer or an initializer, with the values
+# Arguments that Keras 3.13 lacks in a layer or an initializer, with the values
 # that do nothing: it refuses a file that names one.
 _NEWER = {
-    "quantization_config": None,
     "renorm": False,
     "renorm_clipping": None,
     "renorm_momentum": 0.99,
@@ -62,7 +61,7 @@ def loads_alone(network):
 
 
 def open_to_older_keras(path):
-    """Lets Keras from 3.10 on read a `.keras` file; nothing else changes."""
+    """Lets Keras from 3.13 on read a `.keras` file; nothing else changes."""
 
     def older(config):
         if isinstance(config, list):

@@ -313,15 +313,9 @@ def test_nothing_changes_and_results_repeat():
     model, _ = piecewise(0)
     before = [ops.convert_to_numpy(w) for w in model.weights]
     first = lipschitz.lipschitz_bounds(model)
-
-    def seed():
-        # Keras before 3.13 goes on from the seed that it had.
-        keras.utils.clear_session()
-        keras.utils.set_random_seed(7)
-
-    seed()
+    keras.utils.set_random_seed(7)
     drawn = keras.random.normal((2,))
-    seed()
+    keras.utils.set_random_seed(7)
     assert lipschitz.lipschitz_bounds(model) == first
     np.testing.assert_array_equal(
         ops.convert_to_numpy(keras.random.normal((2,))),

@@ -104,7 +104,7 @@ def test_files_name_nothing_that_older_keras_lacks(save_run, run, tmp_path):
         with zipfile.ZipFile(tmp_path / "kept" / f"{role}.keras") as kept:
             config = kept.read("config.json").decode()
         assert config.count('"class_name": "Dense"') == 1
-        for newer in ("quantization_config", "renorm", "input_axes"):
+        for newer in ("renorm", "input_axes"):
             assert newer not in config
 
 
