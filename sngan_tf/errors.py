@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+from collections.abc import Iterator
 
 
 class UserError(ValueError):
@@ -31,18 +32,20 @@ class Interrupted(KeyboardInterrupt):
         message: What became of the run.
     """
 
-    def __init__(self, number, message="nothing is lost that was saved"):
+    def __init__(
+        self, number: int, message: str = "nothing is lost that was saved"
+    ):
         super().__init__(f"{signal.Signals(number).name}: {message}")
         self.number = number
 
 
-def first_line(error):
+def first_line(error: BaseException) -> str:
     """Returns the first line of any exception's message, or its kind."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 @contextlib.contextmanager
-def extra(name):
+def extra(name: str) -> Iterator[None]:
     """Says which extra brings what the imports inside it lack.
 
     Args:
@@ -62,7 +65,7 @@ def extra(name):
 
 
 @contextlib.contextmanager
-def as_user_error(prefix=""):
+def as_user_error(prefix: str = "") -> Iterator[None]:
     """Turns the ValueErrors of leaves that know no config into UserErrors."""
     try:
         yield
@@ -71,7 +74,7 @@ def as_user_error(prefix=""):
 
 
 @contextlib.contextmanager
-def writing(path):
+def writing(path: object) -> Iterator[None]:
     """Turns what a disk refuses, as a full one does, into UserErrors."""
     try:
         yield

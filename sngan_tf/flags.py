@@ -11,7 +11,7 @@ MODES = (*IN_TURN, "spectra", "score", "study", "serve")
 DEFAULT_CONFIG = "digits"
 DEFAULT_WORKDIR = "runs/digits"
 SCORE_CONFIG = "default"
-_FLAGS = (
+FLAGS = (
     "config",
     "workdir",
     "mode",
@@ -87,7 +87,7 @@ def define(description):
         "fields", False, "Print every field with default, meaning and rule."
     )
     # What --help shows, whatever file the command was started by.
-    for name in _FLAGS:
+    for name in FLAGS:
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
     sys.modules["__main__"].__doc__ = description
 

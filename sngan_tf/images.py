@@ -7,14 +7,18 @@ import math
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike
 
 from sngan_tf import files
 from sngan_tf import noise
+from sngan_tf import types
 from sngan_tf.errors import UserError
 from sngan_tf.errors import writing
 
 
-def dequantize(images, seed, first=None):
+def dequantize(
+    images: tf.Tensor, seed: tf.Tensor, first: tf.Tensor | None = None
+) -> tf.Tensor:
     """uint8 to float32: `x / 128 - 1` plus noise from [0, 1/128).
 
     As the authors' code does for ResNets; the paper does not mention it.
@@ -34,7 +38,7 @@ def dequantize(images, seed, first=None):
     return (tf.cast(images, tf.float32) + fraction) / 128.0 - 1.0
 
 
-def to_float(images):
+def to_float(images: tf.Tensor) -> tf.Tensor:
     """uint8 to float32, the middle of what `dequantize` makes of a level.
 
     Args:
@@ -46,7 +50,7 @@ def to_float(images):
     return (tf.cast(images, tf.float32) + 0.5) / 128.0 - 1.0
 
 
-def to_uint8(images):
+def to_uint8(images: tf.Tensor) -> tf.Tensor:
     """float32 in [-1, 1] to uint8, the exact inverse of the two above.
 
     The authors' 127.5 x + 127.5 differs from it by at most one gray level.
@@ -55,7 +59,9 @@ def to_uint8(images):
     return tf.cast(tf.clip_by_value(levels, 0.0, 255.0), tf.uint8)
 
 
-def grid(images, columns=None, gap=0):
+def grid(
+    images: ArrayLike, columns: int | None = None, gap: int = 0
+) -> np.ndarray:
     """Lays pictures out in rows.
 
     Args:
@@ -81,7 +87,7 @@ def grid(images, columns=None, gap=0):
     )
 
 
-def batch_size(most, side, full_side=32):
+def batch_size(most: int, side: int, full_side: int = 32) -> int:
     """Returns how many pictures make a batch of a bounded number of pixels.
 
     Args:
@@ -92,14 +98,14 @@ def batch_size(most, side, full_side=32):
     return max(1, most * full_side**2 // max(side, full_side) ** 2)
 
 
-def save_png(path, image):
+def save_png(path: types.Path, image: np.ndarray) -> None:
     """Writes uint8 `(height, width, 1 or 3)` at once or not at all."""
     content = tf.io.encode_png(image).numpy()
     with writing(path), files.replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-def read_png(path):
+def read_png(path: types.Path) -> np.ndarray:
     """Returns uint8 `(height, width, channels)`.
 
     Raises:

@@ -101,7 +101,13 @@ def test_whole_job_without_mode(tmp_path):
     assert any(line.startswith("classifier_score") for line in table)
     assert any(line.startswith("scores, protocol quick") for line in table)
     assert any("runs/digits/export/generator/1" in line for line in table)
-    assert f"report{' ' * 9}runs/digits/report.html" in table
+    assert table[-3:] == [
+        "pictures  runs/digits/samples/evolution.png",
+        "report    runs/digits/report.html",
+        "serve     python main.py --mode=serve --workdir=runs/digits",
+    ]
+    with Image.open(workdir / "samples" / "evolution.png") as image:
+        image.verify()
     # Made anew at the end, with the scores of evaluation.
     rows = map(json.loads, (workdir / "scores.jsonl").read_text().splitlines())
     (real,) = (x for x in rows if x["metric"] == "real_classifier_score")

@@ -66,6 +66,18 @@ def pytest_addoption(parser):
         action="store_true",
         help="print how far results were from their oracles; with -n 0",
     )
+    parser.addoption(
+        "--extensions",
+        default="",
+        help="Python files whose methods and networks are tested like ours",
+    )
+
+
+def pytest_configure(config):
+    if text := config.getoption("extensions"):
+        from sngan_tf.runs import extensions
+
+        extensions.load(text)
 
 
 @pytest.fixture(autouse=True)

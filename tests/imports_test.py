@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(sngan_tf.__file__).parent
 
 # A folder, or a module at the top, imports from lines above its own only.
 LADDER = (
-    ("errors",),
+    ("errors", "types"),
     ("files", "machine", "noise", "progress"),
     ("images",),
     ("layers",),
@@ -29,6 +29,7 @@ LADDER = (
 RANKS = {name: rank for rank, names in enumerate(LADDER) for name in names}
 # What runs on any Keras backend, and may import Keras and NumPy alone.
 NEUTRAL = (
+    "types",
     "layers",
     "certificates",
     "networks",
@@ -73,7 +74,7 @@ def packages_of(name):
 
 
 def test_every_folder_has_its_place():
-    names = {path.stem for path in PACKAGE.iterdir()}
+    names = {path.stem for path in PACKAGE.iterdir()} - {"py"}  # py.typed
     assert names - {"__init__", "__pycache__"} == set(RANKS)
 
 
@@ -104,6 +105,7 @@ def test_layers_networks_and_losses_run_on_any_backend(name):
     "name",
     [
         "errors",
+        "types",
         "files",
         "noise",
         "images",

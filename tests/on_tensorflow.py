@@ -10,8 +10,8 @@ import small
 import tensorflow as tf
 from tensorflow.python.framework import ops as tf_ops
 
-from sngan_tf import data
 from sngan_tf import networks
+from sngan_tf.data import arrays
 from sngan_tf.data import pictures as pictures_lib
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint
@@ -27,7 +27,7 @@ tf.config.set_logical_device_configuration(
 
 # What `tiny_config` puts others in the place of.
 BUILD = networks.build
-LOAD_DIGITS = functools.cache(data._load_digits)
+LOAD_ARRAYS = functools.cache(arrays.load)
 # What the imports have made stays, so it need not be looked through each time.
 gc.collect()
 gc.freeze()
@@ -102,7 +102,7 @@ def tiny_config(monkeypatch, shared_cache):
     from configs import digits
 
     monkeypatch.setattr(networks, "build", small.build)
-    monkeypatch.setattr(data, "_load_digits", LOAD_DIGITS)
+    monkeypatch.setattr(arrays, "load", LOAD_ARRAYS)
     monkeypatch.setenv("SNGAN_TF_CACHE", str(shared_cache))
     config = digits.get_config()
     config.data.image_size = 8

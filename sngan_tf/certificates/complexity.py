@@ -1,10 +1,14 @@
 """The spectral complexity of a chain of layers, a measure of its capacity."""
 
 import math
+from collections.abc import Mapping
 
+import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
+from sngan_tf import types
 from sngan_tf.certificates import convolution_norms
 from sngan_tf.certificates import kernel_norms
 from sngan_tf.certificates import lipschitz
@@ -15,17 +19,21 @@ from sngan_tf.layers import kernels
 from sngan_tf.layers import spectra
 
 
-def spectral_complexity(model, references=None, input_shape=None):
+def spectral_complexity(
+    model: keras.Model,
+    references: Mapping[str, ArrayLike] | None = None,
+    input_shape: types.Shape | None = None,
+) -> float:
     """Returns R_A, which margin bounds of generalisation are proportional to.
 
     Of matrices A_i with references M_i, and what stands between them, of
-    Lipschitz constants rho_i:
+    Lipschitz constants rho_i::
 
         prod_i (rho_i |A_i|) (sum_i (|A_i^T - M_i^T|_(2,1) / |A_i|)^(2/3))^(3/2)
 
     A_i is the whole map of a layer, of a convolution from all pixels to all
-    pixels, and |A_i| the upper bound of `operator_norms`. |A^T|_(2,1) is the
-    sum of the 2-norms of its rows, one for each output. The constants are
+    pixels, and `|A_i|` the upper bound of `operator_norms`. `|A^T|_(2,1)` is
+    the sum of the 2-norms of its rows, one for each output. The constants are
     those of `lipschitz_bounds`, and the product is its `upper`. Biases, which
     the theorem doesn't have, play no part.
 

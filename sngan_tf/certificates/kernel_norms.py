@@ -1,11 +1,13 @@
 """The operator norm of each kernel as the map that a layer makes of it."""
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
+from sngan_tf import types
 from sngan_tf.certificates import arrays
 from sngan_tf.certificates import convolution_norms
 from sngan_tf.certificates import maps
@@ -32,7 +34,10 @@ class OperatorNorm(NamedTuple):
     how: str
 
 
-def operator_norms(model, input_shape=None):
+def operator_norms(
+    model: keras.Layer,
+    input_shape: types.Shape | Sequence[types.Shape] | None = None,
+) -> dict[str, OperatorNorm]:
     """Returns `{name: OperatorNorm}` of each kernel as its layer applies it.
 
     Of one example, without bias and activation, of the kernels that inference

@@ -2,11 +2,13 @@
 
 import dataclasses
 import numbers
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from keras import layers
 
+from sngan_tf import types
 from sngan_tf.certificates import arrays
 from sngan_tf.certificates import ascent
 from sngan_tf.certificates import layer_rules
@@ -49,15 +51,20 @@ class LipschitzBounds:
 
     upper: float
     lower: float
-    layers: tuple
+    layers: tuple[LayerBound, ...]
 
     @property
-    def rigorous(self):
+    def rigorous(self) -> bool:
         """Whether `upper` rests on nothing that was taught without proof."""
         return all(layer.rigorous for layer in self.layers)
 
 
-def lipschitz_bounds(model, input_shape=None, ascent_steps=300, seed=0):
+def lipschitz_bounds(
+    model: keras.Layer,
+    input_shape: types.Shape | Sequence[types.Shape] | None = None,
+    ascent_steps: int = 300,
+    seed: int = 0,
+) -> LipschitzBounds:
     """Returns the `LipschitzBounds` of a model in inference, in 2-norm.
 
     `upper` is a product along each path of the graph, and a sum where paths are
@@ -84,8 +91,8 @@ def lipschitz_bounds(model, input_shape=None, ascent_steps=300, seed=0):
             can't be walked, and on open sizes.
 
     Example:
-    >>> bounds = lipschitz_bounds(discriminator)
-    >>> bounds.lower, bounds.upper, bounds.layers[0]
+        >>> bounds = lipschitz_bounds(discriminator)
+        >>> bounds.lower, bounds.upper, bounds.layers[0]
     """
     if not isinstance(ascent_steps, numbers.Integral) or ascent_steps < 0:
         raise ValueError(

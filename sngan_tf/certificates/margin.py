@@ -5,6 +5,7 @@ import math
 import keras
 import numpy as np
 from keras import layers
+from numpy.typing import ArrayLike
 
 from sngan_tf.certificates import arrays
 from sngan_tf.certificates import ascent
@@ -14,13 +15,13 @@ from sngan_tf.certificates import rounding
 _BATCH = 256
 
 
-def margin_radius(model, x):
+def margin_radius(model: keras.Layer, x: ArrayLike) -> np.ndarray:
     """Returns the certified radius of each prediction, in 2-norm.
 
     No change of an input that is shorter changes its class, the largest logit:
     the margin to each other logit over the Lipschitz constant of their
     difference (Tsuzuku et al., 2018). Of a last dense layer that constant is
-    the bound of what comes before times |w_i - w_j|, else root 2 that of all.
+    the bound of what comes before times `|w_i - w_j|`, else root 2 that of all.
     A model of one logit has two classes, by its sign.
 
     Args:

@@ -1,14 +1,15 @@
 """What is known of the slope of each kind of layer, and how to teach more."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import keras
 import numpy as np
 
-_RULES = {}
-_REASONS = {}  # Why there is none.
-_TAUGHT = {}
+_RULES: dict[type, Callable] = {}
+_REASONS: dict[type, str] = {}  # Why there is none.
+_TAUGHT: dict[type | Callable, tuple] = {}
 
 
 class Bound(NamedTuple):
@@ -26,7 +27,11 @@ class Bound(NamedTuple):
     rigorous: bool = True
 
 
-def register_lipschitz(kind, rule, rigorous=False):
+def register_lipschitz(
+    kind: type[keras.Layer] | Callable,
+    rule: float | Callable[[keras.Layer, tuple], float],
+    rigorous: bool = False,
+) -> None:
     """Teaches the Lipschitz constant of a layer or activation function.
 
     For all later `lipschitz_bounds`, and in place of what was known. A rule is
@@ -47,7 +52,7 @@ def register_lipschitz(kind, rule, rigorous=False):
         ValueError: On another kind or rule.
 
     Example:
-    >>> register_lipschitz(Rotation, lambda layer, input_shape: 1.0)
+        >>> register_lipschitz(Rotation, lambda layer, input_shape: 1.0)
     """
     is_layer = isinstance(kind, type) and issubclass(kind, keras.Layer)
     if not is_layer and (isinstance(kind, type) or not callable(kind)):

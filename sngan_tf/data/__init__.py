@@ -4,12 +4,14 @@
 knows a GAN, a metric or a config.
 """
 
+from typing import Any
+
 import numpy as np
 
 from sngan_tf import errors
 
 with errors.extra("train"):
-    from PIL import Image
+    from sngan_tf.data import arrays
 
 from sngan_tf.data import catalog
 from sngan_tf.data import folder
@@ -20,15 +22,40 @@ from sngan_tf.data.folder import sizes
 from sngan_tf.data.options import Options
 from sngan_tf.data.pictures import Format
 from sngan_tf.data.pictures import Pictures
-from sngan_tf.data.pictures import collect
 from sngan_tf.errors import UserError
 
 __all__ = ["Pictures", "check_enough", "load", "sizes", "training_batches"]
 
 
+def _digits(argument):
+    """Returns the arrays of scikit-learn's digits."""
+    if argument:
+        raise UserError(
+            "`data.name` must be digits without more. "
+            f"Received: digits:{argument}"
+        )
+    with errors.extra("train"):
+        from sklearn import datasets
+
+    digits = datasets.load_digits()
+    levels = np.rint(digits.images * (255.0 / 16.0)).astype(np.uint8)
+    return levels, digits.target, digits.target_names
+
+
+# By what stands before a colon in a name: what makes arrays of what stands
+# behind it, text or none. uint8 images `(count, height, width[, 1 or 3])`,
+# labels `(count,)` or None, and names of the classes.
+DATA_SETS = {"digits": _digits}
+
+
 def load(
-    name, image_size, channels=0, min_side=0, background="white", **options
-):
+    name: str,
+    image_size: int,
+    channels: int = 0,
+    min_side: int = 0,
+    background: str = "white",
+    **options: Any,
+) -> Pictures:
     """Loads a data set, its pictures resized and centre-cropped to a square.
 
     A set of more than 4 GiB is read into a file of the cache once, and from
@@ -37,8 +64,8 @@ def load(
     Args:
         name: `"digits"` (1,797 handwritten digits of 8 x 8 pixels that ship
             with scikit-learn), `"folder:PATH"` (pictures in PATH, or in one
-            folder per class), or any tensorflow-datasets name with an "image"
-            feature.
+            folder per class), any tensorflow-datasets name with an "image"
+            feature, or `KEY` or `KEY:ARGUMENT` of another row of `DATA_SETS`.
         image_size: Side of the pictures, in pixels.
         channels: 1 makes the pictures gray, 3 colour; 0 leaves a gray set
             gray, and gives three channels to a set with any colour picture
@@ -64,8 +91,9 @@ def load(
                 f"`data.{field}` must be False unless `data.name` is "
                 f"folder:PATH. Received: data.{field}=True, data.name={name}"
             )
-    if name == "digits":
-        pictures = _load_digits(picture_format, options)
+    key = name.partition(":")[0]
+    if key in DATA_SETS:
+        pictures = arrays.load(name, DATA_SETS[key], picture_format, options)
     elif name.startswith(folder.PREFIX):
         pictures = folder.load(name, picture_format, options)
     else:
@@ -75,23 +103,7 @@ def load(
     return pictures
 
 
-def _load_digits(picture_format, options):
-    with errors.extra("train"):
-        from sklearn import datasets
-
-    digits = datasets.load_digits()
-    class_names = tuple(str(name) for name in digits.target_names)
-    labels_lib.check(
-        "digits/all", class_names, options.num_classes, options.conditional
-    )
-    levels = np.rint(digits.images * (255.0 / 16.0)).astype(np.uint8)
-    images, labels, digest = collect(
-        [
-            (picture_format.fit(Image.fromarray(image)), label)
-            for image, label in zip(levels, digits.target)
-        ],
-        len(levels),
-        picture_format,
-        "digits",
-    )
-    return Pictures(images, labels, class_names, "digits/all", digest)
+def has_splits(name: str) -> bool:
+    """Returns whether `split` chooses among the pictures of a name."""
+    key = name.partition(":")[0]
+    return key not in DATA_SETS and not name.startswith(folder.PREFIX)

@@ -2,19 +2,20 @@
 
 import tensorflow as tf
 
+from sngan_tf.data.pictures import Pictures
 from sngan_tf.errors import UserError
 
 
 def training_batches(
-    pictures,
-    batch_size,
-    seed,
-    start=0,
-    with_labels=False,
-    discriminator_steps=1,
-    replicas=range(1),
-    num_replicas=1,
-):
+    pictures: Pictures,
+    batch_size: int,
+    seed: int,
+    start: int = 0,
+    with_labels: bool = False,
+    discriminator_steps: int = 1,
+    replicas: range = range(1),
+    num_replicas: int = 1,
+) -> tf.data.Dataset:
     """Endless uint8 batches, functions of seed and position.
 
     The pictures of all updates stand in one line, in which every epoch is a
@@ -80,7 +81,9 @@ def training_batches(
     )
 
 
-def check_enough(pictures, batch_size, discriminator_steps):
+def check_enough(
+    pictures: Pictures, batch_size: int, discriminator_steps: int
+) -> None:
     """Raises a UserError if an update needs more pictures than there are."""
     if batch_size * discriminator_steps > len(pictures):
         raise UserError(

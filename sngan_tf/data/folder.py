@@ -6,6 +6,7 @@ import functools
 import logging
 import os
 import pathlib
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -196,7 +197,11 @@ def load(name, picture_format, options):
     )
 
 
-def sizes(name, recursive=False, on_bad_image="raise"):
+def sizes(
+    name: str,
+    recursive: bool = False,
+    on_bad_image: Literal["raise", "skip"] = "raise",
+) -> set[tuple[int, int]]:
     """Returns the set of `(width, height)` that the files themselves have.
 
     Args:

@@ -1,6 +1,7 @@
 """What can be asked of a data set beside the format of its pictures."""
 
 import dataclasses
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,5 +35,5 @@ class Options:
     conditional: bool = False
     streaming: bool = False
     recursive: bool = False
-    on_bad_image: str = "raise"
+    on_bad_image: Literal["raise", "skip"] = "raise"
     progress: bool = False

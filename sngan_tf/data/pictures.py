@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
@@ -39,14 +40,16 @@ class Pictures:
 
     images: np.ndarray
     labels: np.ndarray | None
-    class_names: tuple
+    class_names: tuple[str, ...]
     reference: str
     digest: str = ""
 
     def __len__(self):
         return len(self.images)
 
-    def identity(self, rows=None):
+    def identity(
+        self, rows: np.ndarray | None = None
+    ) -> Iterator[bytes | memoryview]:
         """Yields bytes that stand for some of the images: their own, or fewer.
 
         Args:
@@ -82,7 +85,7 @@ class Format:
     min_side: int = 0
     background: str = "white"
 
-    def fit(self, image):
+    def fit(self, image: Image.Image) -> np.ndarray | None:
         """Returns uint8 `(size, size, 1 or 3)`; None for one to leave out.
 
         Args:

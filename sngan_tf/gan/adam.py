@@ -1,5 +1,7 @@
 """Adam in one operation a variable."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -24,11 +26,12 @@ class Adam(keras.optimizers.Adam):
 
     def __init__(
         self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-7,
-        **kwargs,
+        learning_rate: float
+        | keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        **kwargs: Any,
     ):
         if kwargs.get("amsgrad"):
             raise ValueError(

@@ -3,6 +3,9 @@
 Each is differentiable in the images and a function of its seed alone.
 """
 
+from typing import Any
+from typing import Self
+
 import keras
 import tensorflow as tf
 
@@ -28,7 +31,7 @@ class RandomShift:
         ValueError: If `pixels` is out of range.
     """
 
-    def __init__(self, pixels):
+    def __init__(self, pixels: int):
         if int(pixels) != pixels or pixels < 0:
             raise ValueError(
                 "`pixels` must be an integer of 0 or more. "
@@ -36,7 +39,7 @@ class RandomShift:
             )
         self.pixels = int(pixels)
 
-    def __call__(self, images, seed):
+    def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         if self.pixels == 0:
             return images
         batch = tf.shape(images)[0]
@@ -48,11 +51,11 @@ class RandomShift:
         # with products for gradients too.
         return tf.einsum("bij,bkl,bjlc->bikc", rows, columns, images)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"pixels": self.pixels}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**config)
 
 

@@ -5,9 +5,13 @@ Logits have any shape and are averaged over; they may be of half precision.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
+from typing import Self
 
 import keras
 from keras import ops
+
+from sngan_tf import types
 
 _serializable = keras.saving.register_keras_serializable("sngan_tf")
 
@@ -30,11 +34,11 @@ class Loss:
         paired: Whether it is.
     """
 
-    discriminator: Callable
-    generator: Callable
+    discriminator: Callable[[types.Tensor, types.Tensor], types.Tensor]
+    generator: Callable[..., types.Tensor]
     paired: bool = False
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "discriminator": serialize(self.discriminator),
@@ -43,12 +47,14 @@ class Loss:
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> Self:
         return cls(**keras.saving.deserialize_keras_object(config))
 
 
 @_serializable
-def hinge_discriminator_loss(real_logits, fake_logits):
+def hinge_discriminator_loss(
+    real_logits: types.Tensor, fake_logits: types.Tensor
+) -> types.Tensor:
     """mean(relu(1 - real)) + mean(relu(1 + fake)) (Eq. 16)."""
     real_logits, fake_logits = _float32(real_logits), _float32(fake_logits)
     return ops.mean(ops.relu(1.0 - real_logits)) + ops.mean(
@@ -57,13 +63,15 @@ def hinge_discriminator_loss(real_logits, fake_logits):
 
 
 @_serializable
-def hinge_generator_loss(fake_logits):
+def hinge_generator_loss(fake_logits: types.Tensor) -> types.Tensor:
     """-mean(fake) (Eq. 17)."""
     return -ops.mean(_float32(fake_logits))
 
 
 @_serializable
-def non_saturating_discriminator_loss(real_logits, fake_logits):
+def non_saturating_discriminator_loss(
+    real_logits: types.Tensor, fake_logits: types.Tensor
+) -> types.Tensor:
     """-mean(log D(x)) - mean(log(1 - D(G(z)))), D = sigmoid (Eq. 15)."""
     real_logits, fake_logits = _float32(real_logits), _float32(fake_logits)
     return ops.mean(ops.softplus(-real_logits)) + ops.mean(
@@ -72,25 +80,29 @@ def non_saturating_discriminator_loss(real_logits, fake_logits):
 
 
 @_serializable
-def non_saturating_generator_loss(fake_logits):
+def non_saturating_generator_loss(fake_logits: types.Tensor) -> types.Tensor:
     """-mean(log D(G(z))), the alternate cost of section 4."""
     return ops.mean(ops.softplus(-_float32(fake_logits)))
 
 
 @_serializable
-def wasserstein_discriminator_loss(real_logits, fake_logits):
+def wasserstein_discriminator_loss(
+    real_logits: types.Tensor, fake_logits: types.Tensor
+) -> types.Tensor:
     """mean(fake) - mean(real) (Eq. 29 without its penalty)."""
     return ops.mean(_float32(fake_logits)) - ops.mean(_float32(real_logits))
 
 
 @_serializable
-def wasserstein_generator_loss(fake_logits):
+def wasserstein_generator_loss(fake_logits: types.Tensor) -> types.Tensor:
     """-mean(fake)."""
     return -ops.mean(_float32(fake_logits))
 
 
 @_serializable
-def relativistic_discriminator_loss(real_logits, fake_logits):
+def relativistic_discriminator_loss(
+    real_logits: types.Tensor, fake_logits: types.Tensor
+) -> types.Tensor:
     """mean(-log sigmoid(D(x) - D(G(z)))) of pairs (Jolicoeur-Martineau, 2018).
 
     Real and fake images are paired by their place in the batch, as in R3GAN
@@ -101,12 +113,16 @@ def relativistic_discriminator_loss(real_logits, fake_logits):
 
 
 @_serializable
-def relativistic_generator_loss(fake_logits, real_logits):
+def relativistic_generator_loss(
+    fake_logits: types.Tensor, real_logits: types.Tensor
+) -> types.Tensor:
     """mean(-log sigmoid(D(G(z)) - D(x))), of the same pairs."""
     return relativistic_discriminator_loss(fake_logits, real_logits)
 
 
-def classification_loss(labels, class_logits):
+def classification_loss(
+    labels: types.Tensor, class_logits: types.Tensor
+) -> types.Tensor:
     """Mean cross-entropy of an auxiliary classifier (Table 8).
 
     Args:
@@ -136,7 +152,7 @@ LOSSES = {
 }
 
 
-def get(loss):
+def get(loss: str | Loss) -> Loss:
     """Returns the `Loss` of a name, or the `Loss` that is given.
 
     Raises:

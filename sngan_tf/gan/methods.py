@@ -8,10 +8,13 @@ paper. A new method is a new row. The generator is the same under all of them.
 import dataclasses
 import functools
 from collections.abc import Callable
+from typing import Any
 
+import keras
 from keras import initializers
 from keras import layers
 
+from sngan_tf import types
 from sngan_tf.gan import losses
 from sngan_tf.gan import penalties
 from sngan_tf.gan import spectral_compensation
@@ -38,17 +41,17 @@ class Method:
         refusal: Why it doesn't go with the others.
     """
 
-    layer: Callable | None = None
-    norm: Callable | None = None
+    layer: Callable[[keras.Layer, float | None], keras.Layer] | None = None
+    norm: Callable[[str], keras.Layer] | None = None
     gradient_penalty: bool = False
     zero_centered_penalty: bool = False
-    callback: Callable | None = None
+    callback: Callable[[], keras.callbacks.Callback] | None = None
     coefficient: float | None = None
-    losses: tuple = tuple(losses.LOSSES)
+    losses: tuple[str, ...] = tuple(losses.LOSSES)
     refusal: str = ""
 
     @property
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """Those of `GAN` that the method asks for."""
         return {
             name: self.coefficient
@@ -56,15 +59,15 @@ class Method:
             if getattr(self, name)
         }
 
-    def callbacks(self):
+    def callbacks(self) -> list[keras.callbacks.Callback]:
         """Returns those that `fit` needs for the method, new ones."""
         return [self.callback()] if self.callback else []
 
-    def wrap(self, layer):
+    def wrap(self, layer: keras.Layer) -> keras.Layer:
         """Returns a layer with weights as the method has it."""
         return self.layer(layer, self.coefficient) if self.layer else layer
 
-    def normalize(self, x, name):
+    def normalize(self, x: types.Tensor, name: str) -> types.Tensor:
         """Returns feature maps as the method has them."""
         return self.norm(name)(x) if self.norm else x
 
@@ -134,12 +137,12 @@ def _layer_norm(name):
 _NOT_WASSERSTEIN = tuple(
     name for name in losses.LOSSES if name != "wasserstein"
 )
-_UNBOUNDED = {
+_UNBOUNDED: dict[str, Any] = {
     "losses": _NOT_WASSERSTEIN,
     "refusal": "nothing bounds the slope of its discriminator, so that the "
     "Wasserstein loss has no minimum",
 }
-_WGAN_GP = {
+_WGAN_GP: dict[str, Any] = {
     "gradient_penalty": True,
     "coefficient": 10.0,
     "losses": ("wasserstein",),
@@ -147,7 +150,7 @@ _WGAN_GP = {
     "has it on the others",
 }
 
-_SR_GAN = {"layer": _spectral_norm, "coefficient": 1.0}
+_SR_GAN: dict[str, Any] = {"layer": _spectral_norm, "coefficient": 1.0}
 
 METHODS = {
     "none": Method(**_UNBOUNDED),
@@ -220,7 +223,7 @@ METHODS = {
 FOR_STUDIES = {"keras_spectral_norm": Method(layer=_keras_spectral_norm)}
 
 
-def get(name, coefficient=None):
+def get(name: str | Method, coefficient: float | None = None) -> Method:
     """Returns the `Method` of that name.
 
     Args:
@@ -256,7 +259,7 @@ def get(name, coefficient=None):
     return dataclasses.replace(method, coefficient=coefficient)
 
 
-def check_loss(name, loss):
+def check_loss(name: str | Method, loss: str) -> None:
     """Raises a ValueError if a method and a loss make no sense together."""
     method = get(name)
     losses.get(loss)

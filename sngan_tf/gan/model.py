@@ -1,12 +1,17 @@
 """The GAN step: Algorithm 1 around any generator and discriminator."""
 
 import functools
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+from typing import Literal
 
 import keras
 import tensorflow as tf
 
 from sngan_tf import images as images_lib
 from sngan_tf import noise
+from sngan_tf import types
 from sngan_tf.gan import checks
 from sngan_tf.gan import execution
 from sngan_tf.gan import kernel_gradients
@@ -107,29 +112,31 @@ class GAN(trainer.Trainer):
             looked at in the first batch alone.
 
     Example:
-    >>> gan = GAN(*networks.build("cnn", (32, 32, 3)))
-    >>> gan.compile(generator_optimizer=keras.optimizers.Adam(2e-4, 0.5),
-    ...             discriminator_optimizer=keras.optimizers.Adam(2e-4, 0.5))
-    >>> gan.fit(dataset)  # batches of discriminator_steps * batch_size images
+        >>> gan = GAN(*networks.build("cnn", (32, 32, 3)))
+        >>> gan.compile(
+        ...     generator_optimizer=keras.optimizers.Adam(2e-4, 0.5),
+        ...     discriminator_optimizer=keras.optimizers.Adam(2e-4, 0.5),
+        ... )
+        >>> gan.fit(dataset)  # discriminator_steps * batch_size images each
     """
 
     def __init__(
         self,
-        generator,
-        discriminator,
-        loss="hinge",
-        discriminator_steps=1,
-        generator_batch_size=None,
-        num_classes=None,
-        gradient_penalty=0.0,
-        zero_centered_penalty=0.0,
-        auxiliary_weights=(1.0, 0.1),
-        augmentation=None,
-        average_decay=0.0,
-        average_warmup=True,
-        seed=0,
-        class_names=(),
-        **kwargs,
+        generator: keras.Model,
+        discriminator: keras.Model,
+        loss: str | losses.Loss = "hinge",
+        discriminator_steps: int = 1,
+        generator_batch_size: int | None = None,
+        num_classes: int | None = None,
+        gradient_penalty: float = 0.0,
+        zero_centered_penalty: float = 0.0,
+        auxiliary_weights: Sequence[float] = (1.0, 0.1),
+        augmentation: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+        average_decay: float = 0.0,
+        average_warmup: bool = True,
+        seed: int = 0,
+        class_names: Sequence[str] = (),
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         checks.arguments(
@@ -191,20 +198,25 @@ class GAN(trainer.Trainer):
         self.built = True
 
     @property
-    def latent_dim(self):
+    def latent_dim(self) -> int:
         return self._objectives.made.inputs[0][-1]
 
     @property
-    def sampling_generator(self):
+    def sampling_generator(self) -> keras.Model:
         """The averaged generator if there is one, else the generator."""
         return self.average_generator or self.generator
 
     @functools.cached_property
-    def sampler(self):
+    def sampler(self) -> sampler_lib.Sampler:
         """The `Sampler` of `sampling_generator`, one graph for all its uses."""
         return sampler_lib.Sampler(self.sampling_generator, self.num_classes)
 
-    def export(self, filepath, format="tf_saved_model", verbose=False):
+    def export(
+        self,
+        filepath: types.Path,
+        format: Literal["tf_saved_model"] = "tf_saved_model",
+        verbose: bool = False,
+    ) -> None:
         """Writes `sampling_generator` as a SavedModel; see `serving.save`.
 
         Args:
@@ -254,7 +266,7 @@ class GAN(trainer.Trainer):
     def call(self, inputs):
         return self.sampling_generator(inputs, training=False)
 
-    def batch(self, data):
+    def batch(self, data: Any) -> tuple[tf.Tensor, tf.Tensor | None]:
         """Returns images and labels as a step takes them, once checked."""
         return checks.batch(
             data, self._objectives.judged.inputs[0], self.num_classes
@@ -295,7 +307,9 @@ class GAN(trainer.Trainer):
         )
         return self.report(d_losses | g_losses)
 
-    def kernel_gradients(self, data):
+    def kernel_gradients(
+        self, data: Any
+    ) -> dict[str, kernel_gradients.KernelGradient]:
         """Returns what `kernel_gradients.measure` says of -d_loss (Eq. 12).
 
         On a batch of real images and as many fake ones, a function of the

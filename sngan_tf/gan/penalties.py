@@ -7,8 +7,12 @@ computes in its own way.
 import keras
 from keras import ops
 
+from sngan_tf import types
 
-def interpolate(real_images, fake_images, mix):
+
+def interpolate(
+    real_images: types.Tensor, fake_images: types.Tensor, mix: types.Tensor
+) -> types.Tensor:
     """Returns `mix * real + (1 - mix) * fake` (Eq. 31).
 
     Args:
@@ -19,7 +23,7 @@ def interpolate(real_images, fake_images, mix):
     return mix * real_images + (1.0 - mix) * fake_images
 
 
-def gradient_penalty(gradients):
+def gradient_penalty(gradients: types.Tensor) -> types.Tensor:
     """Returns `mean((|gradient|_2 - 1)^2)` (Eq. 30), a float32 scalar.
 
     Its own gradient is 0, not undefined, where a gradient is 0.
@@ -34,7 +38,7 @@ def gradient_penalty(gradients):
     return ops.mean(ops.square(norm - 1.0))
 
 
-def zero_centered_penalty(gradients):
+def zero_centered_penalty(gradients: types.Tensor) -> types.Tensor:
     """Returns `mean(|gradient|_2^2)`, a float32 scalar.
 
     Of as many real as fake images it is half the sum of both means, of R1
@@ -71,7 +75,7 @@ class Orthonormal(keras.regularizers.Regularizer):
         ValueError: If `coefficient` is out of range.
     """
 
-    def __init__(self, coefficient):
+    def __init__(self, coefficient: float):
         if not 0 <= coefficient < float("inf"):
             raise ValueError(
                 "`coefficient` must be 0 or more and finite. Received: "
@@ -102,7 +106,7 @@ class WeightClipping(keras.constraints.Constraint):
         ValueError: If `limit` is out of range.
     """
 
-    def __init__(self, limit):
+    def __init__(self, limit: float):
         if not 0 < limit < float("inf"):
             raise ValueError(
                 f"`limit` must be positive and finite. Received: limit={limit}"

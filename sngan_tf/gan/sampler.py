@@ -1,10 +1,14 @@
 """Pictures of a generator, as functions of a seed."""
 
+from collections.abc import Iterator
+
+import keras
 import numpy as np
 import tensorflow as tf
 
 from sngan_tf import images as images_lib
 from sngan_tf import noise
+from sngan_tf import types
 from sngan_tf.gan import passes
 
 _BATCH_SIZE = 500  # Of 32 pixels; fewer of larger ones.
@@ -23,7 +27,7 @@ class Sampler(tf.Module):
         num_classes: Number of classes of a conditional generator, else None.
     """
 
-    def __init__(self, generator, num_classes=None):
+    def __init__(self, generator: keras.Model, num_classes: int | None = None):
         super().__init__()
         self.generator = generator
         self.num_classes = num_classes
@@ -99,7 +103,9 @@ class Sampler(tf.Module):
         in_turn = tf.range(count) % self.num_classes
         return latents, tf.where(tf.equal(label, -1), in_turn, label)
 
-    def batches(self, seed, count, label=-1):
+    def batches(
+        self, seed: int, count: int, label: int = -1
+    ) -> Iterator[tf.Tensor]:
         """Yields what `sample` does in parts, uint8 tensors.
 
         Args:
@@ -125,18 +131,18 @@ class Sampler(tf.Module):
         for i in range(0, max(count, 1), size):
             yield self.images(*(x[i : i + size] for x in inputs))["images"]
 
-    def many(self, seed, count, label=-1):
+    def many(self, seed: int, count: int, label: int = -1) -> np.ndarray:
         """Returns the pictures of `batches` as an array."""
         return np.concatenate([*self.batches(seed, count, label)])
 
-    def labels(self, count):
+    def labels(self, count: int) -> np.ndarray | None:
         """Returns the int32 classes of `batches`, None if unconditional."""
         if self.num_classes:
             return np.arange(count, dtype=np.int32) % self.num_classes
         return None
 
 
-def grid(images, columns=None):
+def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     """Returns pictures as a grid, small ones enlarged by a whole number.
 
     Args:
@@ -151,19 +157,21 @@ def grid(images, columns=None):
     return images_lib.grid(enlarged, columns, gap=_GAP)
 
 
-def save_grid(path, images):
+def save_grid(path: types.Path, images: np.ndarray) -> np.ndarray:
     """Writes the `grid` of pictures as a PNG, and returns it."""
     made = grid(images)
     images_lib.save_png(path, made)
     return made
 
 
-def first_row(path, image_size):
+def first_row(path: types.Path, image_size: int) -> np.ndarray:
     """Returns the top row of a grid that `save_grid` has written."""
     return images_lib.read_png(path)[: _cell(image_size)]
 
 
-def corner(path, image_size, height, width):
+def corner(
+    path: types.Path, image_size: int, height: int, width: int
+) -> np.ndarray:
     """Returns what of such a grid fits in a size, but one picture at least.
 
     Whole pictures from the top left, uint8 `(height, width, channels)`.

@@ -20,7 +20,13 @@ class LinearDecay(keras.optimizers.schedules.LearningRateSchedule):
             `steps_per_update` is positive.
     """
 
-    def __init__(self, learning_rate, decay_from, updates, steps_per_update=1):
+    def __init__(
+        self,
+        learning_rate: float,
+        decay_from: int,
+        updates: int,
+        steps_per_update: int = 1,
+    ):
         if not 0 <= decay_from < updates:
             raise ValueError(
                 "`decay_from` must be in [0, updates). Received: "

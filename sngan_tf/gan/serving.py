@@ -3,19 +3,29 @@
 import contextlib
 import json
 import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from sngan_tf import files
 from sngan_tf import images as images_lib
+from sngan_tf import types
 from sngan_tf.gan import passes
+from sngan_tf.gan import sampler as sampler_lib
 
 # Where SavedModels have what others than TensorFlow add.
 _METADATA = "assets.extra/metadata.json"
 
 
-def save(sampler, path, class_names=(), step=0, verbose=False):
+def save(
+    sampler: sampler_lib.Sampler,
+    path: types.Path,
+    class_names: Sequence[str] = (),
+    step: int = 0,
+    verbose: bool = False,
+) -> None:
     """Writes a SavedModel, in the place of an older one at once or not at all.
 
     Its signatures return `images`, uint8 `(batch, height, width, channels)`:
@@ -55,7 +65,12 @@ def save(sampler, path, class_names=(), step=0, verbose=False):
     _write(archive, path, metadata, verbose)
 
 
-def save_discriminator(discriminator, path, step=0, verbose=False):
+def save_discriminator(
+    discriminator: keras.Model,
+    path: types.Path,
+    step: int = 0,
+    verbose: bool = False,
+) -> None:
     """Writes a SavedModel, in the place of an older one at once or not at all.
 
     Its `serving_default` takes `images`, uint8 `(batch, height, width,
@@ -95,7 +110,7 @@ def _write(archive, path, metadata, verbose):
         files.write_text(temporary / _METADATA, text)
 
 
-def versions(folder):
+def versions(folder: types.Path) -> list[pathlib.Path]:
     """Returns the paths of the whole versions in a folder, newest last.
 
     A version is a SavedModel whose name is a positive number, as TensorFlow
@@ -112,12 +127,12 @@ def versions(folder):
     )
 
 
-def newest(folder):
+def newest(folder: types.Path) -> pathlib.Path | None:
     """Returns the path of the newest whole version, None if there is none."""
     return next(reversed(versions(folder)), None)
 
 
-def read_metadata(path):
+def read_metadata(path: pathlib.Path) -> dict[str, Any]:
     """Returns the metadata of a SavedModel, empty if it has none."""
     with contextlib.suppress(OSError, ValueError):
         return json.loads((path / _METADATA).read_text())

@@ -1,5 +1,8 @@
 """The compensation of singular values of SR-GAN (Liu et al., 2019)."""
 
+import typing
+from typing import Literal
+
 import keras
 import numpy as np
 from keras import ops
@@ -8,7 +11,8 @@ from sngan_tf.gan import step_callback
 from sngan_tf.layers import kernels as kernels_lib
 from sngan_tf.layers import power_iteration
 
-KINDS = ("static", "dynamic")
+Kind = Literal["static", "dynamic"]
+KINDS = typing.get_args(Kind)
 _CONVOLUTIONS = (*kernels_lib.CONVOLUTIONS, *kernels_lib.TRANSPOSED)
 
 
@@ -52,12 +56,12 @@ class SpectralCompensation(step_callback.StepCallback):
             where an edit is due.
 
     Example:
-    >>> gan.fit(dataset, callbacks=[SpectralCompensation("dynamic")])
+        >>> gan.fit(dataset, callbacks=[SpectralCompensation("dynamic")])
 
     Reference: https://arxiv.org/abs/1908.10999
     """
 
-    def __init__(self, kind="static", every=5):
+    def __init__(self, kind: Kind = "static", every: int = 5):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(
@@ -71,10 +75,10 @@ class SpectralCompensation(step_callback.StepCallback):
             )
         self.kind = kind
         self.every = int(every)
-        self.variables = []
-        self._kernels = []
+        self.variables: list[keras.Variable] = []
+        self._kernels: list = []
 
-    def check_executions(self, steps_per_execution):
+    def check_executions(self, steps_per_execution: int) -> None:
         """Raises a ValueError unless executions end where an edit is due."""
         if self.every % steps_per_execution:
             raise ValueError(
@@ -113,7 +117,7 @@ class SpectralCompensation(step_callback.StepCallback):
         if self.step % self.every == 0:
             self.compensate()
 
-    def compensate(self):
+    def compensate(self) -> None:
         """Edits every kernel, now."""
         for i, (kernel, axes) in enumerate(self._kernels):
             matrix = _matrix(kernel, axes)

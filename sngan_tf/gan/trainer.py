@@ -1,6 +1,12 @@
 """A Keras model of two networks: its optimizers, and how `fit` runs it."""
 
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+from typing import Literal
+
 import keras
+import tensorflow as tf
 
 from sngan_tf.gan import checks
 from sngan_tf.gan import execution
@@ -19,7 +25,7 @@ class Trainer(keras.Model):
     # Whether Keras reads the losses of each execution, for its callbacks.
     logs_are_read = True
 
-    def keep_means(self, names):
+    def keep_means(self, names: Iterable[str]) -> None:
         """Makes a metric of each name, of which a step reports all."""
         self._means = {name: execution.Mean(name) for name in names}
 
@@ -27,7 +33,7 @@ class Trainer(keras.Model):
     def metrics(self):
         return list(self._means.values())
 
-    def report(self, losses):
+    def report(self, losses: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Returns the means so far, with these losses of a replica."""
         for name, loss in execution.mean_over_replicas(losses).items():
             self._means[name].update_state(loss)
@@ -35,12 +41,12 @@ class Trainer(keras.Model):
 
     def compile(
         self,
-        generator_optimizer,
-        discriminator_optimizer,
-        auto_scale_loss=True,
-        jit_compile="auto",
-        **kwargs,
-    ):
+        generator_optimizer: keras.optimizers.Optimizer | str,
+        discriminator_optimizer: keras.optimizers.Optimizer | str,
+        auto_scale_loss: bool = True,
+        jit_compile: bool | Literal["auto"] = "auto",
+        **kwargs: Any,
+    ) -> None:
         """Sets the optimizers.
 
         With `steps_per_execution` an execution ends where `step` is a multiple

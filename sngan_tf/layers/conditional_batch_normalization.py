@@ -1,5 +1,7 @@
 """Batch normalization with a scale and shift for each class."""
 
+from typing import Any
+
 import keras
 from keras import layers
 from keras import ops
@@ -31,11 +33,11 @@ class ConditionalBatchNormalization(keras.layers.Layer):
 
     def __init__(
         self,
-        num_classes,
-        momentum=0.9,
-        epsilon=2e-5,
-        synchronized=False,
-        **kwargs,
+        num_classes: int,
+        momentum: float = 0.9,
+        epsilon: float = 2e-5,
+        synchronized: bool = False,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if num_classes < 1:

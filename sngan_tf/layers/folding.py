@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from typing import overload
 
 import keras
 
@@ -11,7 +12,11 @@ from sngan_tf.layers import rebuilding
 from sngan_tf.layers.kernel_normalization import KernelNormalization
 
 
-def fold(model):
+@overload
+def fold(model: KernelNormalization) -> keras.Layer: ...
+@overload
+def fold(model: keras.Model) -> keras.Model: ...
+def fold(model: keras.Layer) -> keras.Layer:
     """Returns the same model of plain layers that hold normalised kernels.
 
     A kernel is `bound * W / sigma(W)`, or what another normalization makes.

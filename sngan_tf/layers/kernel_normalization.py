@@ -1,10 +1,12 @@
 """What all normalizations of kernels share: a layer called on W / divisor."""
 
 import inspect
+from typing import Any
 
 import keras
 from keras import ops
 
+from sngan_tf import types
 from sngan_tf.layers import building
 from sngan_tf.layers import guards
 from sngan_tf.layers import kernels as kernels_lib
@@ -51,7 +53,13 @@ class KernelNormalization(keras.layers.Wrapper):
 
     bound = 1.0
 
-    def __init__(self, layer, learn_scale=False, output_axes=None, **kwargs):
+    def __init__(
+        self,
+        layer: keras.Layer,
+        learn_scale: bool = False,
+        output_axes: kernels_lib.OutputAxes | None = None,
+        **kwargs: Any,
+    ):
         # The wrapper reads W outside every autocast scope, so it is float32
         # itself and casts no inputs; the wrapped layer does its own casting.
         super().__init__(layer, **{**kwargs, "dtype": "float32"})
@@ -152,7 +160,7 @@ class KernelNormalization(keras.layers.Wrapper):
         scale = largest * ops.sqrt(ops.mean(ops.square(ratio)))
         return ops.where(scale > 0, scale, 1.0)
 
-    def settle(self):
+    def settle(self) -> None:
         """Fits `u` and `gamma` to the kernels as they are now, as at build.
 
         For kernels that were set from outside, such as by `set_weights`.
@@ -180,12 +188,12 @@ class KernelNormalization(keras.layers.Wrapper):
             self.add_loss(loss)
         return outputs
 
-    def normalized_kernel(self):
+    def normalized_kernel(self) -> types.Tensor:
         """Returns the float32 kernel(s) that inference uses, in W's shape."""
         kernels = self.normalized_kernels()
         return kernels[0] if len(kernels) == 1 else kernels
 
-    def normalized_kernels(self):
+    def normalized_kernels(self) -> list[types.Tensor]:
         """Returns a list of them, in the order of `kernels`."""
         return [
             self._normalize(i, training=False)
@@ -193,7 +201,7 @@ class KernelNormalization(keras.layers.Wrapper):
         ]
 
     @property
-    def kernels(self):
+    def kernels(self) -> list[keras.Variable]:
         """The un-normalised kernel variables, in the wrapped layer's order."""
         return list(self._kernels)
 

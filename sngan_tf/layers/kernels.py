@@ -5,6 +5,9 @@ is taught in one place.
 """
 
 import operator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import keras
 from keras import layers
@@ -18,6 +21,8 @@ TRANSPOSED = (
     layers.Conv3DTranspose,
 )
 ALL_CONVOLUTIONS = (*CONVOLUTIONS, *DEPTHWISE, *SEPARABLE, *TRANSPOSED)
+# As a wrapper is given them.
+OutputAxes: TypeAlias = Mapping[str, int | Sequence[int]]
 
 
 def is_convolution(layer):

@@ -1,11 +1,14 @@
 """The spectra of a model's kernels: exact in effect, and the norms by `u`."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
+from sngan_tf import types
 from sngan_tf.layers import kernel_normalization
 from sngan_tf.layers import kernels as kernels_lib
 from sngan_tf.layers import naming
@@ -27,10 +30,10 @@ class NamedKernel:
     name: str
     layer: keras.Layer
     variable: keras.Variable
-    output_axes: tuple
+    output_axes: tuple[int, ...]
 
 
-def spectral_norms(model):
+def spectral_norms(model: keras.Layer) -> dict[str, float]:
     """Returns `{name: norm}`, the largest singular value of each kernel.
 
     Measured in float64 on the kernel that inference uses, so a normalised one
@@ -51,7 +54,7 @@ def spectral_norms(model):
     }
 
 
-def singular_values(model):
+def singular_values(model: keras.Layer) -> dict[str, np.ndarray]:
     """Returns `{name: values}`, all singular values of each kernel (Fig. 3).
 
     Of what `spectral_norms` has the largest of: float64 arrays of
@@ -72,7 +75,7 @@ def singular_values(model):
     }
 
 
-def effective_rank(values):
+def effective_rank(values: ArrayLike) -> float:
     """Returns exp(H(p)) of p = s / sum(s): 1 for rank one, n for n alike.
 
     Args:
@@ -87,7 +90,7 @@ def effective_rank(values):
     return float(np.exp(-np.sum(shares * np.log(shares))))
 
 
-def spectral_estimates(model):
+def spectral_estimates(model: keras.Layer) -> dict[str, types.Tensor]:
     """Returns `{name: sigma(W)}` of each kernel that has a `u`.
 
     What spectral normalization divides by, in the norm of each layer (with
@@ -101,7 +104,7 @@ def spectral_estimates(model):
     Returns:
         Names as of `spectral_norms`; empty without such kernels.
     """
-    estimates = {}
+    estimates: dict[int, types.Tensor] = {}
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, spectral_normalization.SpectralNormalization):
             found = layer.spectral_norm()
@@ -114,7 +117,7 @@ def spectral_estimates(model):
     }
 
 
-def in_effect(model):
+def in_effect(model: keras.Layer) -> dict[int, types.Tensor]:
     """Returns `{id(variable): kernel}`, float32 as inference uses them.
 
     Args:
@@ -132,14 +135,14 @@ def in_effect(model):
     return found
 
 
-def named_kernels(model):
+def named_kernels(model: keras.Layer) -> list[NamedKernel]:
     """Returns a `NamedKernel` for each kernel, outermost layers first.
 
     Args:
         model: A built Keras model or layer.
     """
-    output_axes = {}  # Of layers whose wrapper was told them.
-    names = set()
+    output_axes: dict[int, Any] = {}  # Of layers whose wrapper was told them.
+    names: set[str] = set()
     kernels = []
     for layer in kernels_lib.sublayers(model):
         if isinstance(layer, kernel_normalization.KernelNormalization):

@@ -1,9 +1,12 @@
 """Spectral normalization of any Keras layer (Miyato et al., 2018)."""
 
+from typing import Any
+
 import keras
 from keras import initializers
 from keras import ops
 
+from sngan_tf import types
 from sngan_tf.layers import kernel_normalization
 from sngan_tf.layers import kernels
 from sngan_tf.layers import norms
@@ -73,8 +76,8 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
             and at build if `"conv"` finds a convolution of open input size.
 
     Example:
-    >>> layer = SpectralNormalization(keras.layers.Conv2D(64, 3))
-    >>> outputs = layer(images, training=True)
+        >>> layer = SpectralNormalization(keras.layers.Conv2D(64, 3))
+        >>> outputs = layer(images, training=True)
 
     References: https://arxiv.org/abs/1802.05957 (spectral normalization),
     https://arxiv.org/abs/2009.02773 (bidirectional).
@@ -82,14 +85,14 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
 
     def __init__(
         self,
-        layer,
-        power_iterations=1,
-        norm="matrix",
-        bound=1.0,
-        at_most=False,
-        learn_scale=False,
-        output_axes=None,
-        **kwargs,
+        layer: keras.Layer,
+        power_iterations: int = 1,
+        norm: norms.Norm = "matrix",
+        bound: float = 1.0,
+        at_most: bool = False,
+        learn_scale: bool = False,
+        output_axes: kernels.OutputAxes | None = None,
+        **kwargs: Any,
     ):
         _check_arguments(power_iterations, norm, bound, at_most, learn_scale)
         super().__init__(layer, learn_scale, output_axes, **kwargs)
@@ -98,7 +101,7 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         self.bound = float(bound)
         self.at_most = bool(at_most)
 
-    def spectral_norm(self):
+    def spectral_norm(self) -> types.Tensor:
         """Returns the current estimate of sigma(W), a float32 scalar.
 
         In the layer's own norm, and of W itself, whatever `bound` is.
@@ -110,7 +113,7 @@ class SpectralNormalization(kernel_normalization.KernelNormalization):
         ]
         return sigmas[0] if len(sigmas) == 1 else sigmas
 
-    def update(self):
+    def update(self) -> None:
         """Advances every `u` by `power_iterations` steps, without a call.
 
         Once for each update of the kernels does what calls with

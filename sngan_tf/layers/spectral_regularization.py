@@ -1,8 +1,11 @@
 """Spectral norm regularization (Yoshida & Miyato, 2017)."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from sngan_tf.layers import kernels
 from sngan_tf.layers import spectral_normalization
 
 
@@ -33,13 +36,13 @@ class SpectralRegularization(spectral_normalization.SpectralNormalization):
 
     def __init__(
         self,
-        layer,
-        coefficient=0.01,
-        power_iterations=1,
-        output_axes=None,
-        name=None,
-        trainable=True,
-        dtype=None,
+        layer: keras.Layer,
+        coefficient: float = 0.01,
+        power_iterations: int = 1,
+        output_axes: kernels.OutputAxes | None = None,
+        name: str | None = None,
+        trainable: bool = True,
+        dtype: Any = None,
     ):
         if not 0 <= coefficient < float("inf"):
             raise ValueError(

@@ -18,7 +18,7 @@ class WeightNormalization(kernel_normalization.KernelNormalization):
     Args:
         layer: Any Keras layer with kernels.
         learn_scale: If true, one trainable scalar `gamma` multiplies each
-            kernel (Appendix E); it starts at |W|_F / sqrt(d_out), which keeps
+            kernel (Appendix E); it starts at `|W|_F / sqrt(d_out)`, which keeps
             the Frobenius norm of a kernel without zero rows (our choice).
         output_axes: As of `SpectralNormalization`.
         **kwargs: `name` and `trainable`.
@@ -43,7 +43,7 @@ class FrobeniusNormalization(kernel_normalization.KernelNormalization):
     Args:
         layer: Any Keras layer with kernels.
         learn_scale: If true, one trainable scalar `gamma` multiplies each
-            kernel; it starts at |W|_F, so that the layer starts unchanged.
+            kernel; it starts at `|W|_F`, so that the layer starts unchanged.
         output_axes: As of `SpectralNormalization`.
         **kwargs: `name` and `trainable`.
 

@@ -1,6 +1,10 @@
 """Normalises the kernels of a whole model."""
 
 import re
+from collections.abc import Callable
+from typing import Any
+
+import keras
 
 from sngan_tf.layers import guards
 from sngan_tf.layers import kernels
@@ -9,7 +13,12 @@ from sngan_tf.layers.kernel_normalization import KernelNormalization
 from sngan_tf.layers.spectral_normalization import SpectralNormalization
 
 
-def wrap(model, wrapper=SpectralNormalization, layers=None, **kwargs):
+def wrap(
+    model: keras.Model,
+    wrapper: Callable[..., KernelNormalization] = SpectralNormalization,
+    layers: str | None = None,
+    **kwargs: Any,
+) -> keras.Model:
     """Returns the same model with every layer that has kernels normalised.
 
     A wrapped layer keeps its name and weights; `u` and a learned scale are
@@ -34,7 +43,7 @@ def wrap(model, wrapper=SpectralNormalization, layers=None, **kwargs):
             raises.
 
     Example:
-    >>> discriminator = wrap(discriminator, layers="conv")
+        >>> discriminator = wrap(discriminator, layers="conv")
     """
     matches = _compiled(layers).search
     names = []

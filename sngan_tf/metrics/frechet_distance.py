@@ -6,14 +6,18 @@ float32, so that here moments and root are our own.
 
 import dataclasses
 import math
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sngan_tf.metrics import arrays
 
 
-def frechet_distance(real_features, fake_features):
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (App. B.1).
+def frechet_distance(
+    real_features: ArrayLike, fake_features: ArrayLike
+) -> float:
+    """`|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))` (App. B.1).
 
     With C = F F^T, the trace of the root is the sum of the singular values of
     F1^T F2: real, and without the loss of digits that a root of small
@@ -48,7 +52,7 @@ class Moments:
     factor: np.ndarray
 
     @classmethod
-    def of(cls, features):
+    def of(cls, features: ArrayLike) -> Self:
         """Returns the `Moments` of features `(n, d)`, n > 1.
 
         Raises:
@@ -67,7 +71,7 @@ class Moments:
             covariance += block.T @ block
         return cls(mean, _factor(covariance / (count - 1)))
 
-    def frechet_distance(self, fake):
+    def frechet_distance(self, fake: "Moments") -> float:
         """Returns the distance to other `Moments`.
 
         Raises:
@@ -85,8 +89,11 @@ class Moments:
 
 
 def intra_class_frechet_distance(
-    real_features, real_labels, fake_features, fake_labels
-):
+    real_features: ArrayLike,
+    real_labels: ArrayLike,
+    fake_features: ArrayLike,
+    fake_labels: ArrayLike,
+) -> float:
     """Mean over the classes of the `frechet_distance` within each.
 
     As Miyato & Koyama 2018 score conditional models, with 5,000 generated

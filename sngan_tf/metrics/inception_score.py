@@ -1,12 +1,13 @@
 """The Inception score, by tensorflow-gan."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sngan_tf.metrics import arrays
 from sngan_tf.metrics import tfgan
 
 
-def inception_score(logits, splits=10):
+def inception_score(logits: ArrayLike, splits: int = 10) -> tuple[float, float]:
     """exp(E KL(p(y|x) || p(y))) of each of `splits` equal parts.
 
     Args:

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sngan_tf.metrics import arrays
 from sngan_tf.metrics import tfgan
@@ -10,7 +11,9 @@ from sngan_tf.metrics import tfgan
 _BLOCK = 1024
 
 
-def kernel_distance(real_features, fake_features, block=_BLOCK):
+def kernel_distance(
+    real_features: ArrayLike, fake_features: ArrayLike, block: int = _BLOCK
+) -> tuple[float, float]:
     """Squared maximum mean discrepancy under (x.y/d + 1)^3 (Binkowski 2018).
 
     The mean of tensorflow-gan's estimate over blocks of at most `block`

@@ -1,8 +1,10 @@
 """Improved precision and recall of two sets of features."""
 
 import dataclasses
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sngan_tf.metrics import arrays
 from sngan_tf.metrics import distances
@@ -11,7 +13,11 @@ from sngan_tf.metrics import neighbours as neighbours_lib
 NEIGHBOURS = 3
 
 
-def precision_recall(real_features, fake_features, neighbours=NEIGHBOURS):
+def precision_recall(
+    real_features: ArrayLike,
+    fake_features: ArrayLike,
+    neighbours: int = NEIGHBOURS,
+) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al. 2019, Eq. 1-2).
 
     A set's manifold is the union of the balls around its samples that reach
@@ -52,7 +58,7 @@ class Manifold:
     radii: np.ndarray
 
     @classmethod
-    def of(cls, features, neighbours=NEIGHBOURS):
+    def of(cls, features: ArrayLike, neighbours: int = NEIGHBOURS) -> Self:
         """Returns the `Manifold` of features `(n, d)`, n > k = `neighbours`.
 
         Raises:
@@ -64,7 +70,7 @@ class Manifold:
         radii = neighbours_lib.kth_distances(samples, neighbours)
         return cls(features, radii / samples.scale**2)
 
-    def precision_recall(self, fake):
+    def precision_recall(self, fake: "Manifold") -> tuple[float, float]:
         """Returns `(precision, recall)` of the fake samples' `Manifold`.
 
         Raises:

@@ -5,6 +5,8 @@ pictures it is taken to, so that scores of two protocols don't compare.
 """
 
 import dataclasses
+import typing
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +33,11 @@ class Protocol:
     exact: bool = True
 
 
-NAMES = ("quick", "paper", "50k")
+Name = Literal["quick", "paper", "50k"]
+NAMES = typing.get_args(Name)
 
 
-def get(name, quick_samples):
+def get(name: Name, quick_samples: int) -> Protocol:
     """Returns a `Protocol`.
 
     Args:

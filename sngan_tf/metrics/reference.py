@@ -12,8 +12,10 @@ import numpy as np
 
 from sngan_tf import files
 from sngan_tf import metrics
+from sngan_tf import types
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
+from sngan_tf.metrics import sources
 
 _LOGGER = logging.getLogger(__name__)
 _VERSION = 1
@@ -41,11 +43,11 @@ class Reference:
     name: str
 
     @functools.cached_property
-    def moments(self):
+    def moments(self) -> metrics.Moments:
         return metrics.Moments.of(self.features)
 
     @functools.cached_property
-    def manifold(self):
+    def manifold(self) -> metrics.Manifold:
         return metrics.Manifold.of(self.features)
 
     def __len__(self):
@@ -65,7 +67,9 @@ class Reference:
         )
 
 
-def choose(pictures, count, exact):
+def choose(
+    pictures: sources.Pictures, count: int, exact: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns row numbers of `count` pictures, then those of all others.
 
     A fixed random choice, as pictures are often sorted by class.
@@ -90,7 +94,13 @@ def choose(pictures, count, exact):
     return order[:count], order[count:]
 
 
-def load(network, pictures, rows, cache=None, statistics=True):
+def load(
+    network: sources.Network,
+    pictures: sources.Pictures,
+    rows: np.ndarray,
+    cache: types.Path | None = None,
+    statistics: bool = True,
+) -> Reference:
     """Returns the `Reference` of some pictures.
 
     Kept in the cache under a hash of all that it depends on: the pictures

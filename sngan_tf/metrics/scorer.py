@@ -5,34 +5,118 @@ Inception are called IS and FID in the literature; those of a classifier bear
 its name, and compare only with those of the same weights.
 """
 
+import dataclasses
+import functools
+from collections.abc import Callable
+from collections.abc import Iterable
+
 import numpy as np
 
 from sngan_tf import metrics
+from sngan_tf import types
 from sngan_tf.errors import UserError
+from sngan_tf.metrics import protocols
 from sngan_tf.metrics import reference as reference_lib
+from sngan_tf.metrics import sources
 
 KINDS = ("inception", "classifier")
-# What a metric is called by a kind of network, and whether more is better.
-METRICS = {
-    "score": ("{}_score", True),
-    "frechet_distance": ("frechet_{}_distance", False),
-    "kernel_distance": ("kernel_{}_distance", False),
-    "precision": ("{}_precision", True),
-    "recall": ("{}_recall", True),
-    "intra_class_frechet_distance": (
-        "intra_class_frechet_{}_distance",
-        False,
-    ),
-}
 _REAL = "real_"
 
 
-def name_of(metric, kind):
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """What metrics are of.
+
+    Attributes:
+        real: `reference.Reference`.
+        fake: The same, of generated pictures.
+        scored: Logits of those that the score is of, `(n, classes)`.
+        splits: Equal parts that it is the mean of.
+    """
+
+    real: reference_lib.Reference
+    fake: reference_lib.Reference
+    scored: np.ndarray
+    splits: int
+
+    @functools.cached_property
+    def precision_recall(self) -> tuple[float, float]:
+        return self.real.manifold.precision_recall(self.fake.manifold)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A row of `METRICS`.
+
+    Attributes:
+        name: What records call it, with `{}` for the kind of network.
+        more_is_better: Whether it is.
+        compute: Of a `Pair`, `(value, std)`, the latter None if it has none;
+            or None where it can't be taken.
+        of_real: Whether it is also taken of real pictures that stand for
+            generated ones.
+    """
+
+    name: str
+    more_is_better: bool
+    compute: Callable[[Pair], tuple[float, float | None] | None]
+    of_real: bool = True
+
+
+def _score(pair):
+    score, std = metrics.inception_score(pair.scored, pair.splits)
+    return score, std if pair.splits > 1 else None
+
+
+def _frechet_distance(pair):
+    return pair.real.moments.frechet_distance(pair.fake.moments), None
+
+
+def _kernel_distance(pair):
+    return metrics.kernel_distance(pair.real.features, pair.fake.features)
+
+
+def _precision(pair):
+    return pair.precision_recall[0], None
+
+
+def _recall(pair):
+    return pair.precision_recall[1], None
+
+
+def _intra_class_frechet_distance(pair):
+    real, fake = pair.real, pair.fake
+    if not _have_classes(real, fake):
+        return None
+    distance = metrics.intra_class_frechet_distance(
+        real.features, real.labels, fake.features, fake.labels
+    )
+    return distance, None
+
+
+METRICS = {
+    "score": Metric("{}_score", True, _score),
+    "frechet_distance": Metric("frechet_{}_distance", False, _frechet_distance),
+    "kernel_distance": Metric("kernel_{}_distance", False, _kernel_distance),
+    "precision": Metric("{}_precision", True, _precision),
+    "recall": Metric("{}_recall", True, _recall),
+    "intra_class_frechet_distance": Metric(
+        "intra_class_frechet_{}_distance",
+        False,
+        _intra_class_frechet_distance,
+        of_real=False,
+    ),
+}
+
+
+def name_of(metric: str, kind: str) -> str:
     """Returns the name in records of a metric of `METRICS`."""
-    return METRICS[metric][0].format(kind)
+    return METRICS[metric].name.format(kind)
 
 
-def beats(rows, known, metric):
+def beats(
+    rows: Iterable[types.Row], known: Iterable[types.Row], metric: str
+) -> bool:
     """Returns whether one GAN's records are better than another's.
 
     Args:
@@ -43,10 +127,9 @@ def beats(rows, known, metric):
     Returns:
         True also where there is no comparable record.
     """
-    pattern, more_is_better = METRICS[metric]
-    names = {pattern.format(kind) for kind in KINDS}
+    names = {name_of(metric, kind) for kind in KINDS}
     new = next(row for row in rows if row["metric"] in names)
-    sign = 1 if more_is_better else -1
+    sign = 1 if METRICS[metric].more_is_better else -1
     return all(
         sign * new["value"] > sign * old["value"]
         for old in known
@@ -54,7 +137,7 @@ def beats(rows, known, metric):
     )
 
 
-def comparable(a, b):
+def comparable(a: types.Row, b: types.Row) -> bool:
     """Returns whether two records differ in step and value alone."""
     free = ("step", "value", "std")
     return all(
@@ -78,7 +161,14 @@ class Scorer:
         UserError: If there are fewer pictures than the protocol needs.
     """
 
-    def __init__(self, network, protocol, pictures, held_out=None, seed=0):
+    def __init__(
+        self,
+        network: sources.Network,
+        protocol: protocols.Protocol,
+        pictures: sources.Pictures,
+        held_out: sources.Pictures | None = None,
+        seed: int = 0,
+    ):
         self.network = network
         self.protocol = protocol
         self._seed = seed
@@ -88,7 +178,9 @@ class Scorer:
             others = reference_lib.choose(pictures, len(pictures), False)[0]
         self._pictures, self._others = pictures, others
 
-    def generated(self, sampler, step, show=False):
+    def generated(
+        self, sampler: sources.Sampler, step: int, show: bool = False
+    ) -> list[types.Row]:
         """Returns the records of a `gan.sampler.Sampler`, one for each metric.
 
         Args:
@@ -102,7 +194,9 @@ class Scorer:
         )
         return self._of_outputs(features, logits, sampler.labels(count), step)
 
-    def kept(self, pictures, step=0, show=False):
+    def kept(
+        self, pictures: sources.Pictures, step: int = 0, show: bool = False
+    ) -> list[types.Row]:
         """Returns the same records of generated pictures that are kept.
 
         A fixed random choice, if there are more than the protocol takes.
@@ -137,7 +231,7 @@ class Scorer:
             rows.append(self._row(step, "smallest_class_share", *of))
         return rows
 
-    def real(self, step):
+    def real(self, step: int) -> list[types.Row]:
         """Returns the records of real pictures that stand for generated ones.
 
         They are others of the training set than those that distances are
@@ -165,31 +259,17 @@ class Scorer:
         return self._rows(step, real, fake, scored, _REAL)
 
     def _rows(self, step, real, fake, scored, prefix=""):
-        pair = real.features, fake.features
-        splits = self.protocol.splits
-        score, std = metrics.inception_score(scored, splits)
-        kernel_distance, error = metrics.kernel_distance(*pair)
-        precision, recall = real.manifold.precision_recall(fake.manifold)
-        distance = real.moments.frechet_distance(fake.moments)
-        found = {
-            "score": (score, std if splits > 1 else None),
-            "frechet_distance": (distance, None),
-            "kernel_distance": (kernel_distance, error),
-            "precision": (precision, None),
-            "recall": (recall, None),
-        }
-        if not prefix and _have_classes(real, fake):
-            distance = metrics.intra_class_frechet_distance(
-                real.features, real.labels, fake.features, fake.labels
-            )
-            found["intra_class_frechet_distance"] = distance, None
+        pair = Pair(real, fake, scored, self.protocol.splits)
         rows = []
-        for metric, (value, std) in found.items():
-            name = prefix + name_of(metric, self.network.kind)
+        for key, metric in METRICS.items():
+            found = metric.compute(pair) if metric.of_real or not prefix else ()
+            if not found:
+                continue
+            name = prefix + name_of(key, self.network.kind)
             counts = (len(real), len(fake))
-            if metric == "score":  # No real picture takes part.
+            if key == "score":  # No real picture takes part.
                 counts = (0, len(scored))
-            rows.append(self._row(step, name, value, std, *counts))
+            rows.append(self._row(step, name, *found, *counts))
         return rows
 
     def _row(self, step, metric, value, std, num_real, num_fake):
@@ -207,7 +287,11 @@ class Scorer:
         }
 
 
-def check(protocol, pictures, held_out=None):
+def check(
+    protocol: protocols.Protocol,
+    pictures: sources.Pictures,
+    held_out: sources.Pictures | None = None,
+) -> tuple[sources.Pictures, np.ndarray, np.ndarray]:
     """Raises a UserError if there are fewer pictures than a protocol needs.
 
     Args:
@@ -218,8 +302,16 @@ def check(protocol, pictures, held_out=None):
     Returns:
         The `data.Pictures` that distances are taken to, the numbers of those
         chosen, and of all others.
+
+    Raises:
+        ValueError: If a protocol of held-out pictures is given none.
     """
     source = held_out if protocol.held_out else pictures
+    if source is None:
+        raise ValueError(
+            "`held_out` must be pictures with the protocol "
+            f"{protocol.name}. Received: held_out=None"
+        )
     chosen, others = reference_lib.choose(
         source, protocol.num_real, protocol.exact
     )
@@ -231,7 +323,9 @@ def check(protocol, pictures, held_out=None):
     return source, chosen, others
 
 
-def check_kept(protocol, pictures):
+def check_kept(
+    protocol: protocols.Protocol, pictures: sources.Pictures
+) -> np.ndarray:
     """Returns row numbers of the generated pictures that a protocol takes.
 
     Args:

@@ -65,6 +65,7 @@ def _run(config, workdir):
 
 def _pretrained(config):
     """Returns the same of a generator that comes with the package."""
+    build.extend(config)
     fields.check(config)
     build.resolve_label(config, 0)
     build.set_up(config)

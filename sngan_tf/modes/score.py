@@ -43,6 +43,7 @@ def score(config, workdir, real, fake, own_size=True):
         UserError: If pictures can't be read, are too few for the protocol or of
             several sizes, or the network can't be had.
     """
+    build.extend(config)
     fields.check(config)
     build.set_up(config)
     workdir.check_writable()

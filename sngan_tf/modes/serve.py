@@ -21,7 +21,8 @@ def serve(config, workdir, host, port):
     Raises:
         UserError: If the run has not been exported, or nobody can listen there.
     """
-    fields.check(config)
+    # Nothing else counts, and nothing is run of a run's extensions.
+    fields.check(config, ["pretrained", "operation_threads", "deterministic"])
     load = models.find(workdir, config.pretrained)
     build.set_up(config)
     run.run(load, host, port)

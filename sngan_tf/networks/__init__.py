@@ -7,8 +7,10 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
+import keras
 from keras import layers
 
+from sngan_tf import types
 from sngan_tf.gan import methods
 from sngan_tf.layers import ConditionalBatchNormalization
 from sngan_tf.layers import kernels
@@ -27,9 +29,9 @@ class Network:
         conditional: Whether they use labels, and take `num_classes`.
     """
 
-    generator: Callable
-    discriminator: Callable
-    check_image_shape: Callable
+    generator: Callable[..., keras.Model]
+    discriminator: Callable[..., keras.Model]
+    check_image_shape: Callable[[types.Shape], None]
     conditional: bool = False
 
 
@@ -55,25 +57,27 @@ NETWORKS = {
 
 
 def build(
-    name,
-    image_shape,
-    latent_dim=128,
-    width=1.0,
-    method="spectral_norm",
-    num_classes=None,
-    discriminator_width=1.0,
-    last_width=1.0,
-):
+    name: str,
+    image_shape: types.Shape,
+    latent_dim: int = 128,
+    width: float = 1.0,
+    method: str | methods.Method = "spectral_norm",
+    num_classes: int | None = None,
+    discriminator_width: float = 1.0,
+    last_width: float = 1.0,
+) -> tuple[keras.Model, keras.Model]:
     """Builds a generator and a discriminator.
 
-    | name | networks | picture sizes |
-    |---|---|---|
-    | `cnn` | Table 3 | divisible by 8 |
-    | `resnet` | Tables 4, 5 and 6a-b | 32, 48, 64, 128 |
-    | `resnet_concat` | Table 6c, conditional | the same |
-    | `resnet_projection` | projection discriminator, conditional | the same |
-    | `gulrajani_resnet` | Table 7 | 32 |
-    | `acgan_resnet` | Table 8, conditional | 32 |
+    ===================  =====================================  ===============
+    name                 networks                               picture sizes
+    ===================  =====================================  ===============
+    `cnn`                Table 3                                divisible by 8
+    `resnet`             Tables 4, 5 and 6a-b                   32, 48, 64, 128
+    `resnet_concat`      Table 6c, conditional                  32, 48, 64, 128
+    `resnet_projection`  projection discriminator, conditional  32, 48, 64, 128
+    `gulrajani_resnet`   Table 7                                32
+    `acgan_resnet`       Table 8, conditional                   32
+    ===================  =====================================  ===============
 
     The paper and the authors' code have `resnet_concat` at 128 pixels and
     `resnet_projection` at 32, 64 and 128; at other sizes they are the same
@@ -113,7 +117,7 @@ def build(
             f"Received: num_classes={num_classes}"
         )
     classes = {}
-    if network.conditional:
+    if num_classes is not None:
         if num_classes < 2:
             raise ValueError(
                 "`num_classes` must be 2 or more. "
@@ -133,7 +137,7 @@ def build(
     )
 
 
-def synchronize_batch_norm(model):
+def synchronize_batch_norm(model: keras.Model) -> None:
     """Makes batch norm take the statistics of all replicas, as one has them.
 
     Only on TensorFlow, as Keras's own `synchronized`.
@@ -145,13 +149,13 @@ def synchronize_batch_norm(model):
 
 
 def check(
-    name,
-    image_shape,
-    latent_dim=128,
-    width=1.0,
-    discriminator_width=1.0,
-    last_width=1.0,
-):
+    name: str,
+    image_shape: types.Shape,
+    latent_dim: int = 128,
+    width: float = 1.0,
+    discriminator_width: float = 1.0,
+    last_width: float = 1.0,
+) -> None:
     """Raises the ValueErrors of `build` that need no number of classes."""
     if name not in NETWORKS:
         raise ValueError(

@@ -8,13 +8,13 @@ import keras
 FOLDER = pathlib.Path(__file__).parent / "weights"
 
 
-def names():
+def names() -> list[str]:
     """Returns the names of those that there are."""
     # A folder that is being made begins with a dot.
     return sorted(x.parent.name for x in FOLDER.glob("[!.]*/generator.keras"))
 
 
-def pretrained(name):
+def pretrained(name: str) -> tuple[keras.Model, keras.Model]:
     """Returns a trained generator and its discriminator.
 
     Plain Keras models, which load without sngan_tf too, on any backend. How
@@ -34,8 +34,8 @@ def pretrained(name):
         ValueError: If there is none of that name.
 
     Example:
-    >>> generator, discriminator = sngan_tf.pretrained("digits")
-    >>> images = generator(keras.random.normal((16, 128)), training=False)
+        >>> generator, discriminator = sngan_tf.pretrained("digits")
+        >>> images = generator(keras.random.normal((16, 128)), training=False)
     """
     if name not in names():
         raise ValueError(

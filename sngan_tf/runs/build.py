@@ -18,6 +18,7 @@ from sngan_tf.gan import methods
 from sngan_tf.gan import schedules
 from sngan_tf.gan.model import GAN
 from sngan_tf.runs import checkpoint
+from sngan_tf.runs import extensions
 from sngan_tf.runs import fields
 
 _LOGGER = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def check(config):
     Raises:
         UserError: Naming the field, the rule and the value.
     """
+    extend(config)
     fields.check(config)
     if config.pretrained:
         raise UserError(
@@ -72,6 +74,17 @@ def check(config):
             (size, size, 1),
             last_width=config.network.last_width,
         )
+
+
+def extend(config):
+    """Loads a config's extensions; the rules of its fields know them then.
+
+    Raises:
+        UserError: As of `extensions.load`.
+    """
+    fields.check(config, ["extensions"])
+    # Absolute, for those who go on from another folder.
+    config.extensions = extensions.load(config.extensions)
 
 
 def set_up(config):
@@ -230,7 +243,7 @@ def restored_gan(config, workdir, which=None):
     if not any(directory.glob("*.index")):
         raise UserError(
             f"There is no checkpoint in {directory}; train first: "
-            f"{workdir.training_command}"
+            f"{workdir.command('train')}"
             + (" with `evaluate_every` set" if which == "best" else "")
         )
     set_up(config)

@@ -6,18 +6,24 @@ All count in generator updates, by `GAN.step`, and know no config.
 import math
 import pathlib
 import time
+from collections.abc import Callable
+from collections.abc import Mapping
+from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
 from sngan_tf import files
 from sngan_tf import progress
+from sngan_tf import types
 from sngan_tf.errors import Diverged
 from sngan_tf.gan import sampler as sampler_lib
 from sngan_tf.gan import step_callback
+from sngan_tf.metrics import sources
 
 
-def losses(model):
+def losses(model: keras.Model) -> dict[str, float]:
     """Returns `{name: value}`, the means so far; waits for all updates."""
     results = model.get_metrics_result()
     values = ops.convert_to_numpy(ops.stack([*results.values()]))
@@ -36,7 +42,7 @@ class StopOnNonFinite(step_callback.StepCallback):
             any makes it look; 0 never does.
     """
 
-    def __init__(self, every=100):
+    def __init__(self, every: int | Sequence[int] = 100):
         super().__init__()
         self.every = [*filter(None, keras.tree.flatten(every))]
 
@@ -51,7 +57,7 @@ class StopOnNonFinite(step_callback.StepCallback):
         means = {name: logs[name] for name in names & {*(logs or {})}}
         self._check(means, self.step)
 
-    def check(self, step):
+    def check(self, step: int) -> None:
         """Raises the error if a mean after `step` updates is not finite."""
         self._check(losses(self.model), step)
 
@@ -76,7 +82,12 @@ class Every(step_callback.StepCallback):
         ValueError: On a negative number of updates.
     """
 
-    def __init__(self, every, function, at_start=False):
+    def __init__(
+        self,
+        every: int,
+        function: Callable[[int], object],
+        at_start: bool = False,
+    ):
         super().__init__()
         if every < 0:
             raise ValueError(
@@ -124,19 +135,19 @@ class SampleGrid(Every):
 
     def __init__(
         self,
-        directory,
-        every=1_000,
-        count=100,
-        seed=0,
-        label=-1,
-        function=None,
+        directory: types.Path,
+        every: int = 1_000,
+        count: int = 100,
+        seed: int = 0,
+        label: int = -1,
+        function: Callable[[int, np.ndarray], object] | None = None,
     ):
         super().__init__(every, self.write, at_start=True)
         self.directory = pathlib.Path(directory)
         self.sampling = seed, count, label
         self.receiver = function
 
-    def write(self, step):
+    def write(self, step: int) -> None:
         """Writes the grid of the model as it is after `step` updates."""
         images = self.model.sampler.many(*self.sampling)
         path = self.directory / f"step_{step:08d}.png"
@@ -160,14 +171,20 @@ class Scores(Every):
             None for nobody.
     """
 
-    def __init__(self, scorer, every=5_000, path=None, function=None):
+    def __init__(
+        self,
+        scorer: sources.Scorer,
+        every: int = 5_000,
+        path: types.Path | None = None,
+        function: Callable[[int, list[types.Row]], object] | None = None,
+    ):
         super().__init__(every, self.score)
         self.scorer = scorer
         self.path = path and pathlib.Path(path)
         self.receiver = function
-        self.latest = {}
+        self.latest: dict[str, float] = {}
 
-    def score(self, step):
+    def score(self, step: int) -> None:
         """Scores the model as it is after `step` updates."""
         rows = self.scorer.generated(self.model.sampler, step)
         if not rows:
@@ -195,7 +212,12 @@ class TrainingLog(step_callback.StepCallback):
             "steps_per_second"}`; losses are means since the last call.
     """
 
-    def __init__(self, every, images_per_update, function):
+    def __init__(
+        self,
+        every: int,
+        images_per_update: int,
+        function: Callable[[dict[str, float]], object],
+    ):
         super().__init__()
         self.every = every
         self.images_per_update = images_per_update
@@ -253,12 +275,12 @@ class ProgressBar(step_callback.StepCallback):
         images_per_update: Real images that one generator update goes with.
     """
 
-    def __init__(self, updates, images_per_update):
+    def __init__(self, updates: int, images_per_update: int):
         super().__init__()
         self.updates = updates
         self.images_per_update = images_per_update
         self._bar = None
-        self._losses = {}
+        self._losses: dict[str, str] = {}
 
     def on_train_begin(self, logs=None):
         super().on_train_begin()
@@ -278,14 +300,14 @@ class ProgressBar(step_callback.StepCallback):
         )
         self._bar.update(self.step - self._bar.n)
 
-    def show(self, means):
+    def show(self, means: Mapping[str, float]) -> None:
         """Shows these losses, `{name: value}`, from now on."""
         self._losses = {name: f"{value:.3f}" for name, value in means.items()}
 
     def on_train_end(self, logs=None):
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Ends the bar's line; safe to call twice and before training."""
         if self._bar is not None:
             self._bar.close()

@@ -127,6 +127,14 @@ _LABEL = Rule(
 
 FIELDS = (
     # The run.
+    Field(
+        "extensions",
+        "",
+        _TEXT,
+        "Python files, or modules, with methods, networks, data sets and "
+        "metrics, with a comma between; see docs/extend. They are run.",
+        free=True,
+    ),
     Field("seed", 0, _SEED, "Weights, data order, latents and augmentation."),
     Field(
         "deterministic",
@@ -184,7 +192,8 @@ FIELDS = (
         "data.name",
         "digits",
         _TEXT,
-        "digits, folder:PATH, or a tensorflow-datasets name.",
+        "digits, folder:PATH, a tensorflow-datasets name, or one of an "
+        "extension.",
     ),
     Field("data.split", "train", _TEXT, "Split of a tensorflow-datasets set."),
     Field(
@@ -579,14 +588,21 @@ def config_of(values):
     return config
 
 
-def check(config):
+def check(config, names=None):
     """Refuses a config in which a field is missing or out of its rule.
+
+    Args:
+        config: A config. Where its `extensions` aren't loaded, what they
+            bring is out of the rules.
+        names: Of the fields that count; None for all.
 
     Raises:
         UserError: Naming the field, the rule and the value.
     """
     values = flat(config.to_dict())
     for field in FIELDS:
+        if names is not None and field.name not in names:
+            continue
         if field.name not in values:
             raise UserError(f"The config lacks the field `{field.name}`")
         value = values[field.name]

@@ -1,10 +1,16 @@
 """A run's GAN: for Python, and for other runs to start with."""
 
+from typing import Any
+from typing import Literal
+
 from keras import ops
 
+from sngan_tf import types
 from sngan_tf.errors import UserError
+from sngan_tf.gan.model import GAN
 from sngan_tf.runs import build
 from sngan_tf.runs import checkpoint as checkpoint_lib
+from sngan_tf.runs import extensions as extensions_lib
 from sngan_tf.runs import fields
 from sngan_tf.runs import workdir as workdir_lib
 
@@ -23,7 +29,11 @@ _OF_CLASSES = ("data.num_classes",)
 _OF_ALL = ("precision", "discriminator_steps")
 
 
-def load_run(workdir, checkpoint="last"):
+def load_run(
+    workdir: types.Path,
+    checkpoint: Literal["last", "best"] = "last",
+    extensions: str | None = None,
+) -> GAN:
     """Returns the GAN of a run, compiled, as a checkpoint of it has it.
 
     Its `sampler` makes pictures, and it trains on by `fit`. Keras's global
@@ -32,13 +42,16 @@ def load_run(workdir, checkpoint="last"):
     Args:
         workdir: The run's folder.
         checkpoint: `"last"` or `"best"`.
+        extensions: As the field of that name, in place of the run's own. These
+            are code, and aren't run: with None they must be loaded already.
 
     Raises:
-        UserError: If there is no run or checkpoint, or none can be read.
+        UserError: If there is no run or checkpoint, none can be read, or the
+            run has extensions and none are given or loaded.
 
     Example:
-    >>> gan = sngan_tf.load_run("runs/digits")
-    >>> images = gan.sampler.many(seed=0, count=16)  # uint8
+        >>> gan = sngan_tf.load_run("runs/digits")
+        >>> images = gan.sampler.many(seed=0, count=16)  # uint8
     """
     if checkpoint not in ("last", "best"):
         raise UserError(
@@ -47,12 +60,19 @@ def load_run(workdir, checkpoint="last"):
         )
     run = workdir_lib.Workdir(workdir)
     config = run.own_config()
+    if extensions is not None:
+        config.extensions = extensions
+    elif not extensions_lib.are_loaded(config.extensions):
+        raise UserError(
+            "`extensions` must be given to load a run that has some, as they "
+            f"are code. Received: {config.extensions} in {run.config}"
+        )
     # That would be for the whole process.
     config.deterministic = False
     return build.restored_gan(config, run, checkpoint)
 
 
-def check_start(config):
+def check_start(config: Any) -> None:
     """Refuses a run to start from that isn't one, or is of other networks.
 
     Raises:
@@ -89,7 +109,7 @@ def check_start(config):
             )
 
 
-def start(gan, config):
+def start(gan: GAN, config: Any) -> int:
     """Gives a new GAN what the run of `start_from` has.
 
     Args:
@@ -103,7 +123,7 @@ def start(gan, config):
         UserError: As `check_start`, or if no checkpoint can be read.
     """
     check_start(config)
-    source = load_run(config.start_from)
+    source = load_run(config.start_from, extensions=config.extensions)
     _copy(source.generator.weights, gan.generator.weights)
     _copy(source.discriminator.weights, gan.discriminator.weights)
     if gan.average_generator:

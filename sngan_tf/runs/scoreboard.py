@@ -97,7 +97,8 @@ def _metrics(rows):
 
 
 def _direction(metric):
-    for pattern, more_is_better in scorer.METRICS.values():
-        if metric in map(pattern.format, scorer.KINDS):
-            return f" ({'higher' if more_is_better else 'lower'} is better)"
+    for row in scorer.METRICS.values():
+        if metric in map(row.name.format, scorer.KINDS):
+            better = "higher" if row.more_is_better else "lower"
+            return f" ({better} is better)"
     return ""

@@ -122,7 +122,7 @@ def _held_out(config, pictures):
     name = config.evaluation.reference
     if not name:
         name = config.data.name
-        if name == "digits" or name.startswith("folder:"):
+        if not data.has_splits(name):
             raise UserError(
                 "`evaluation.reference` must name held-out pictures for the "
                 f"protocol paper, as {name} has none. Received: "

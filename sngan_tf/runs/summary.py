@@ -16,7 +16,7 @@ SPECTRA_HEADER = (
 
 
 def table(workdir):
-    """Returns lines of text: what was made, and scores by protocol.
+    """Returns lines of text: what was made, scores by protocol, where to look.
 
     Scores of different protocols, real pictures or networks stand in tables
     of their own, each under what they were measured on.
@@ -27,26 +27,42 @@ def table(workdir):
         ("best checkpoint", workdir.best),
         ("TensorBoard", workdir.tensorboard),
         ("samples", workdir.samples),
-        ("evolution", workdir.samples / "evolution.png"),
         ("newest sample", _newest_sample(workdir)),
         ("SavedModel", _saved_model(workdir)),
         ("model card", workdir.exports / "README.md"),
         ("spectra", _spectra(workdir)),
-        ("report", workdir.report),
         ("collapsed spectra", _collapsed(workdir)),
     ]
-    lines = _aligned(
-        (what, str(where))
-        for what, where in rows
-        if where and (isinstance(where, str) or where.exists())
-    )
+    lines = _found(rows)
     best = checkpoint.latest_step(workdir.best)
     rows = files.read_rows(workdir.scores)
     for measured, scores in by_measure(rows).items():
         lines += ["", caption(*measured), *_score_lines(scores, best)]
     lines += kept_lines(rows)
-    lines += ["", *spectra_lines(workdir.spectra)]
+    for block in (spectra_lines(workdir.spectra), _doors(workdir)):
+        lines += ["", *block] if block else []
     return "\n".join(lines).strip()
+
+
+def _doors(workdir):
+    """Returns lines of what to open, and of what serves the generator."""
+    serve = serving.newest(workdir.generator) and workdir.command("serve")
+    return _found(
+        [
+            ("pictures", workdir.samples / "evolution.png"),
+            ("report", workdir.report),
+            ("serve", serve),
+        ]
+    )
+
+
+def _found(rows):
+    """Returns aligned lines of those rows that there is something of."""
+    return _aligned(
+        (what, str(where))
+        for what, where in rows
+        if where and (isinstance(where, str) or where.exists())
+    )
 
 
 def spectra_lines(folder):

@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import pathlib
+import shlex
 import socket
+import sys
 
 from sngan_tf import files
 from sngan_tf.errors import InUse
@@ -31,10 +33,7 @@ class Workdir:
 
     def __init__(self, path, config_name=""):
         self.path = pathlib.Path(path)
-        config_flag = f" --config={config_name}" if config_name else ""
-        self.training_command = (
-            f"python main.py --mode=train{config_flag} --workdir={path}"
-        )
+        self._config_name = config_name
         self.config = self.path / "config.json"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"
@@ -51,6 +50,19 @@ class Workdir:
         self.sessions = self.path / "sessions.jsonl"
         self.report = self.path / "report.html"
         self._lock = self.path / ".lock"
+
+    def command(self, mode):
+        """Returns the line that starts a mode on this run.
+
+        It names the config of a new run; one that is trained knows its own.
+
+        Args:
+            mode: A value of `--mode`.
+        """
+        words = [*_program(), f"--mode={mode}"]
+        if self._config_name and not self.has_checkpoint():
+            words.append(f"--config={self._config_name}")
+        return shlex.join([*words, f"--workdir={self.path}"])
 
     def check(self, config):
         """Refuses a config that the saved training can't go on with.
@@ -201,6 +213,12 @@ class Workdir:
                 rows = files.read_rows(path)
                 kept = [row for row in rows if row["step"] <= step]
                 files.write_rows(path, kept)
+
+
+def _program():
+    """Returns the words that start the command here."""
+    name = pathlib.Path(sys.argv[0]).name
+    return [name] if name == "sngan-tf" else ["python", "main.py"]
 
 
 def _plain(config):

@@ -116,10 +116,9 @@ def find(run, name=""):
     if newest:
         return lambda: exported(run, newest)
     if run.config.is_file() or run.generator.exists():
-        command = run.training_command.replace("--mode=train", "--mode=export")
         raise UserError(
             f"There is no exported version in {run.generator}; export first: "
-            f"{command}"
+            f"{run.command('export')}"
         )
     _LOGGER.info(
         "There is no run in %s; the pretrained %s are served",

@@ -4,6 +4,10 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
 
 from sngan_tf.errors import UserError
 from sngan_tf.runs import fields
@@ -21,10 +25,10 @@ class Cell:
     """
 
     name: str
-    factors: dict
-    overrides: dict
+    factors: dict[str, str]
+    overrides: dict[str, Any]
 
-    def config(self, common):
+    def config(self, common: Any) -> Any:
         """Returns the config of the run, a new one.
 
         Args:
@@ -49,21 +53,20 @@ class Study:
     """
 
     name: str
-    cells: tuple
+    cells: tuple[Cell, ...]
     measures: tuple[Callable, ...] = ()
-    figures: dict = dataclasses.field(default_factory=dict)
-    tables: dict = dataclasses.field(default_factory=dict)
+    figures: dict[str, Callable] = dataclasses.field(default_factory=dict)
+    tables: dict[str, Callable] = dataclasses.field(default_factory=dict)
 
     @property
-    def factors(self):
+    def factors(self) -> list[str]:
         """The names of the cells' factors, in order."""
-        names = {}
-        for cell in self.cells:
-            names |= cell.factors
-        return [*names]
+        return [*dict.fromkeys(name for x in self.cells for name in x.factors)]
 
 
-def grid(seeds, **factors):
+def grid(
+    seeds: int | Iterable[int], **factors: Mapping[Any, Mapping[str, Any]]
+) -> tuple[Cell, ...]:
     """Returns a `Cell` for each combination of levels, once for each seed.
 
     Seeds change last, so that a grid that was stopped has all of the first.
@@ -85,7 +88,7 @@ def grid(seeds, **factors):
     )
 
 
-def by_seed(cells):
+def by_seed(cells: Iterable[Cell]) -> tuple[Cell, ...]:
     """Returns cells of several grids as one, seeds changing last."""
     return tuple(sorted(cells, key=lambda cell: cell.overrides["seed"]))
 
@@ -97,7 +100,7 @@ def _merged(overrides):
     return merged
 
 
-def chosen(cells, text):
+def chosen(cells: Sequence[Cell], text: str) -> list[Cell]:
     """Returns the cells that `--cells` names, in order.
 
     Args:

@@ -473,6 +473,12 @@ def test_exact_protocol_refuses_a_small_data_set():
         scorer_lib.Scorer(network(), protocol(), pictures(39, seed=1))
 
 
+def test_protocol_of_held_out_pictures_needs_some():
+    match = "^`held_out` must be pictures with the protocol small. Received"
+    with pytest.raises(ValueError, match=match):
+        scorer_lib.check(protocol(held_out=True), pictures(60, seed=1))
+
+
 def test_exact_protocol_refuses_a_small_held_out_set():
     test = pictures(39, seed=2, name="synthetic/test")
     with pytest.raises(UserError, match="needs 40 real.*39 in synthetic/test"):

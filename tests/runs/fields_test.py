@@ -135,6 +135,7 @@ def test_differences_are_of_fields_that_make_another_run():
 
 
 FREE = {
+    "extensions",
     "updates",
     "deterministic",
     "distribution",

@@ -14,9 +14,11 @@ def run(tmp_path):
 
 
 def lines(run):
-    """Returns `{what: where}` of the table."""
+    """Returns `{what: where}` of all that is said before the scores."""
     return dict(
-        line.split(maxsplit=1) for line in summary.table(run).split("\n")
+        line.split(maxsplit=1)
+        for line in summary.table(run).split("\n")
+        if line
     )
 
 
@@ -30,6 +32,7 @@ def test_what_was_made_is_listed(run):
     assert lines(run) == {
         "checkpoints": str(run.checkpoints),
         "SavedModel": str(version(run)),
+        "serve": f"python main.py --mode=serve --workdir={run.path}",
     }
 
 
@@ -55,6 +58,22 @@ def test_model_is_told_with_its_update(run):
     assert lines(run)["SavedModel"] == (
         f"{version(run)}, of update 300; the run is at 350"
     )
+
+
+def test_what_is_to_be_opened_comes_last(run):
+    add(run, record("distance", 20, 3.0))
+    assert "\nreport" not in summary.table(run)
+    reach(run, 20)
+    (version(run) / "saved_model.pb").touch()
+    (run.samples / "evolution.png").touch()
+    run.report.touch()
+    last = summary.table(workdir_lib.Workdir(run.path, "digits"))
+    assert last.split("\n")[-4:] == [
+        "",
+        f"pictures  {run.path}/samples/evolution.png",
+        f"report    {run.path}/report.html",
+        f"serve     python main.py --mode=serve --workdir={run.path}",
+    ]
 
 
 def newest_sample(run):

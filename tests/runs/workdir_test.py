@@ -253,3 +253,25 @@ def test_best_checkpoint_alone_is_none_to_go_on_from(tmp_path):
     run.best.mkdir(parents=True)
     (run.best / "step-1.index").touch()
     assert not run.has_checkpoint()
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("/venv/bin/sngan-tf", "sngan-tf"),
+        ("main.py", "python main.py"),
+        ("tests", "python main.py"),
+    ],
+)
+def test_command_is_that_which_was_started(
+    tmp_path, monkeypatch, program, words
+):
+    monkeypatch.setattr("sys.argv", [program])
+    monkeypatch.chdir(tmp_path)
+    run = workdir_lib.Workdir("my run", "digits")
+    mode = f"{words} --mode=serve"
+    assert run.command("serve") == f"{mode} --config=digits '--workdir=my run'"
+    # Once it is trained it knows its own config.
+    run.path.mkdir()
+    add_checkpoint(run)
+    assert run.command("serve") == f"{mode} '--workdir=my run'"

@@ -12,8 +12,10 @@ from keras import layers
 
 from sngan_tf import files
 from sngan_tf import progress
+from sngan_tf import types
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
+from sngan_tf.metrics import sources
 from sngan_tf.metrics.features.network import FeatureNetwork
 
 _LOGGER = logging.getLogger(__name__)
@@ -24,7 +26,9 @@ _LARGEST_SIDE = 32
 _MOST_MEASURED = 10_000
 
 
-def load_classifier(pictures, updates, cache=None):
+def load_classifier(
+    pictures: sources.Pictures, updates: int, cache: types.Path | None = None
+) -> FeatureNetwork:
     """Returns a classifier of a data set, trained once and then cached.
 
     Four fifths of the pictures, a fixed choice, train it; the rest are held
@@ -66,13 +70,14 @@ def load_classifier(pictures, updates, cache=None):
     return network
 
 
-def split_rows(count):
+def split_rows(count: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the row numbers that are held out, and those that train."""
     order = np.random.default_rng(0).permutation(count)
-    return np.split(order, [max(1, count // 5)])
+    held_out = max(1, count // 5)
+    return order[:held_out], order[held_out:]
 
 
-def accuracy(network, pictures):
+def accuracy(network: sources.Network, pictures: sources.Pictures) -> float:
     """Returns the share, 0..1, of right answers on pictures held out.
 
     Up to 10,000 of those that `load_classifier` leaves out of training.
@@ -80,14 +85,22 @@ def accuracy(network, pictures):
     Args:
         network: `FeatureNetwork` with a logit for each class, in their order.
         pictures: `data.Pictures` with labels.
+
+    Raises:
+        ValueError: If they have none.
     """
+    if pictures.labels is None:
+        raise ValueError(
+            "`pictures` must have labels. "
+            f"Received: {pictures.reference} without any"
+        )
     rows = split_rows(len(pictures))[0][:_MOST_MEASURED]
     _, logits = network(pictures.images, rows=rows)
     right = np.argmax(logits, axis=1) == pictures.labels[rows]
     return float(np.mean(right))
 
 
-def frozen(model):
+def frozen(model: keras.Model) -> FeatureNetwork:
     """Returns the `FeatureNetwork` of a classifier, named after its weights.
 
     Args:

@@ -15,7 +15,7 @@ from sngan_tf.metrics.features.network import FeatureNetwork
 _BATCH_SIZE = 64
 
 
-def load_inception(location=""):
+def load_inception(location: str = "") -> FeatureNetwork:
     """Returns Inception as a `FeatureNetwork`.
 
     It is tensorflow-gan's module: a SavedModel that is called with float32

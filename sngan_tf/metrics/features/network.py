@@ -1,10 +1,14 @@
 """What every feature network is to those who score with it."""
 
+from collections.abc import Callable
+from collections.abc import Iterable
+
 import numpy as np
 import tensorflow as tf
 
 from sngan_tf import images as images_lib
 from sngan_tf import progress
+from sngan_tf import types
 
 
 class FeatureNetwork:
@@ -31,13 +35,13 @@ class FeatureNetwork:
 
     def __init__(
         self,
-        kind,
-        digest,
-        outputs,
-        resize,
-        batch_size,
-        full_side=32,
-        accuracy=None,
+        kind: str,
+        digest: str,
+        outputs: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+        resize: str,
+        batch_size: int,
+        full_side: int = 32,
+        accuracy: float | None = None,
     ):
         self.kind = kind
         self.name = f"{kind}-{digest[:12]}"
@@ -48,7 +52,13 @@ class FeatureNetwork:
         # One graph for all batches and evaluations, or memory would grow.
         self._outputs = tf.function(outputs, reduce_retracing=True)
 
-    def __call__(self, images, what="real pictures", show=False, rows=None):
+    def __call__(
+        self,
+        images: np.ndarray,
+        what: str = "real pictures",
+        show: bool = False,
+        rows: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns the features and logits of pictures, read batch by batch.
 
         Args:
@@ -65,21 +75,27 @@ class FeatureNetwork:
         )
         return self.stream(batches, len(rows), what, show)
 
-    def stream(self, batches, count, what="generated pictures", show=False):
+    def stream(
+        self,
+        batches: Iterable[types.Tensor],
+        count: int,
+        what: str = "generated pictures",
+        show: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Returns float32 `(count, d)` features and `(count, classes)` logits.
 
         Args:
             batches: Iterable of uint8 `(batch, size, size, channels)`, of
                 `count` pictures in all. They go through in batches of the
                 network's own size, of which one is held at a time.
-            count: Number of pictures.
+            count: Number of pictures, positive.
             what: Name of the progress bar.
             show: Whether to show it.
 
         Raises:
-            ValueError: If there are fewer or more pictures.
+            ValueError: If there are none, fewer or more pictures.
         """
-        features = logits = None
+        arrays = None
         end = 0
         with progress.bar(what, count, show=show) as bar:
             for images in self._rebatched(batches):
@@ -87,19 +103,21 @@ class FeatureNetwork:
                 if end > count:
                     break
                 outputs = self._outputs(tf.convert_to_tensor(images))
-                if features is None:
-                    features, logits = (
+                if arrays is None:
+                    arrays = [
                         np.empty((count, output.shape[-1]), np.float32)
                         for output in outputs
-                    )
-                features[start:end], logits[start:end] = outputs
+                    ]
+                for array, output in zip(arrays, outputs):
+                    array[start:end] = output
                 bar.update(len(images))
-        if end != count:
+        if arrays is None or end != count:
             more = " or more" if end > count else ""
             raise ValueError(
-                "`batches` must hold `count` pictures. "
+                "`batches` must hold `count` pictures, at least one. "
                 f"Received: count={count}, {end}{more} pictures"
             )
+        features, logits = arrays
         return features, logits
 
     def _size_at(self, side):

@@ -4,9 +4,12 @@ import pathlib
 
 import keras
 
+from sngan_tf import types
 from sngan_tf.errors import UserError
 from sngan_tf.errors import first_line
+from sngan_tf.metrics import sources
 from sngan_tf.metrics.features import classifier
+from sngan_tf.metrics.features.network import FeatureNetwork
 
 # Those that come with the package.
 SHIPPED = {
@@ -14,7 +17,9 @@ SHIPPED = {
 }
 
 
-def saved_classifier(location, pictures):
+def saved_classifier(
+    location: types.Path, pictures: sources.Pictures
+) -> FeatureNetwork:
     """Returns a classifier that was trained before.
 
     Where one is trained anew its weights differ from machine to machine, and

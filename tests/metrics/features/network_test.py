@@ -128,6 +128,12 @@ def test_fewer_or_more_pictures_than_said_are_an_error(sizes, found):
         network().stream(batches, 25)
 
 
+def test_no_pictures_at_all_are_an_error():
+    match = "^`batches` must .* at least one. Received: count=0, 0 pictures$"
+    with pytest.raises(ValueError, match=match):
+        network().stream([], 0)
+
+
 def test_stream_holds_one_batch_at_a_time():
     taken, done = [], []
 

@@ -94,6 +94,14 @@ def test_accuracy_is_of_the_fifth_that_is_held_out(kept):
     assert features.accuracy(network, given) == expected
 
 
+def test_accuracy_needs_labels(kept):
+    given = pictures(classes=0)
+    network = features.saved_classifier(kept[0], given)
+    match = f"^`pictures` must have labels. Received: {given.reference} without"
+    with pytest.raises(ValueError, match=match):
+        features.accuracy(network, given)
+
+
 @pytest.mark.parametrize("classes", [0, 1])
 def test_pictures_without_classes_will_do(kept, classes):
     given = pictures(classes=classes)
