@@ -39,7 +39,11 @@ def run(model, inputs, call):
         return outputs if len(outputs) > 1 else outputs[0]
 
     return keras.tree.flatten(
-        function._run_through_graph(inputs, call_fn=call_or_enter)
+        function._run_through_graph(
+            inputs,
+            operation_fn=lambda operation: operation,
+            call_fn=call_or_enter,
+        )
     )
 
 

@@ -1,5 +1,8 @@
 """Generators of runs as plain Keras files, each with its model card."""
 
+import json
+import zipfile
+
 from keras import ops
 
 from sngan_tf import files
@@ -27,6 +30,16 @@ logits = discriminator(images, training=False)
 
 Spectral or other normalization is folded into the discriminator's kernels."""
 
+# Arguments that Keras 3.13 lacks in a layer or an initializer, with the values
+# that do nothing: it refuses a file that names one.
+_NEWER = {
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+    "input_axes": None,
+    "output_axes": None,
+}
+
 
 def networks(gan):
     """Returns the networks of a `GAN` that are worth keeping, by their roles.
@@ -45,6 +58,29 @@ def networks(gan):
 def loads_alone(network):
     """Returns whether a saved network loads where sngan_tf isn't installed."""
     return "sngan_tf" not in network.to_json()
+
+
+def open_to_older_keras(path):
+    """Lets Keras from 3.13 on read a `.keras` file; nothing else changes."""
+
+    def older(config):
+        if isinstance(config, list):
+            return [older(item) for item in config]
+        if not isinstance(config, dict):
+            return config
+        return {
+            key: older(value)
+            for key, value in config.items()
+            if key not in _NEWER or value != _NEWER[key]
+        }
+
+    with zipfile.ZipFile(path) as saved:
+        contents = {info: saved.read(info) for info in saved.infolist()}
+    with zipfile.ZipFile(path, "w") as mended:
+        for info, content in contents.items():
+            if info.filename == "config.json":
+                content = json.dumps(older(json.loads(content)))
+            mended.writestr(info, content)
 
 
 def keep(workdir, folder, checkpoint="best", data="", note=""):
@@ -82,4 +118,5 @@ def keep(workdir, folder, checkpoint="best", data="", note=""):
     with writing(folder), files.replacing_folder(folder) as temporary:
         for role, network in kept.items():
             network.save(temporary / f"{role}.keras")
+            open_to_older_keras(temporary / f"{role}.keras")
         files.write_text(temporary / "README.md", about)

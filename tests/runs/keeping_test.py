@@ -3,6 +3,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 
 import keep_generator
 import keras
@@ -93,6 +94,18 @@ def test_kept_networks_are_those_of_the_run(
     )
     trainable = len(gan.generator.trainable_weights)
     assert len(generator.trainable_weights) == trainable > 0
+
+
+def test_files_name_nothing_that_older_keras_lacks(save_run, run, tmp_path):
+    """It refuses arguments that it doesn't know, of no effect or not."""
+    save_run()
+    keeping.keep(run.path, tmp_path / "kept", "last")
+    for role in ("generator", "discriminator"):
+        with zipfile.ZipFile(tmp_path / "kept" / f"{role}.keras") as kept:
+            config = kept.read("config.json").decode()
+        assert config.count('"class_name": "Dense"') == 1
+        for newer in ("renorm", "input_axes"):
+            assert newer not in config
 
 
 def test_example_keeps_a_run_by_name(save_run, run, tmp_path, monkeypatch):
