@@ -30,7 +30,7 @@ from sngan_tf.runs import workdir
 
 DOCS = pathlib.Path(__file__).parents[1] / "docs"
 README = DOCS.parent / "README.md"
-PAGES = [README, *sorted(DOCS.glob("*.md"))]
+PAGES = sorted([*DOCS.parent.glob("*.md"), *DOCS.rglob("*.md")])
 LINK = re.compile(r"\]\(([^)\s:]+)\)")
 
 
@@ -56,6 +56,8 @@ def test_links_lead_somewhere(page):
         link
         for link in LINK.findall(page.read_text())
         if not (page.parent / link.partition("#")[0]).exists()
+        # Networks that a source distribution leaves out; see MANIFEST.in.
+        and not link.endswith(".keras")
     }
     assert missing == set()
 

@@ -20,6 +20,7 @@ import sngan_tf
 from sngan_tf import data
 from sngan_tf import files
 from sngan_tf import networks
+from sngan_tf.data import pictures as pictures_lib
 from sngan_tf.errors import UserError
 from sngan_tf.gan import methods
 from sngan_tf.metrics import scorer
@@ -312,6 +313,7 @@ def test_path_becomes_absolute_and_rows_are_those_of_the_file(own, monkeypatch):
     monkeypatch.chdir(own.parent)
     assert extensions.load("own.py") == str(own)
     assert methods.get("own") is sys.modules[str(own)].METHODS["own"]
+    assert extensions.load(" own.py, ") == str(own)
     assert extensions.load("") == ""
 
 
@@ -345,6 +347,7 @@ def test_module_is_imported_by_its_name(own, monkeypatch):
         ("METHODS = {'none': 1}", "new names alone.*none, which is in METHODS"),
         ("METHODS = {'own': 1}", "a Method in each row.*own=1"),
         ("DATA_SETS = {'own': 1}", "a Callable in each row.*own=1"),
+        ("METRICS = ['own']", r"a dict as METRICS.*METRICS=\['own'\]$"),
     ],
 )
 def test_wrong_file_is_refused_in_one_line(own, code, said):
@@ -426,6 +429,18 @@ def test_data_sets_that_are_none_are_refused(images, labels, names, said):
     data.DATA_SETS["own"] = lambda argument: (images, labels, names)
     with pytest.raises(UserError, match=f"^`data.name` must be of .*{said}"):
         data.load("own", 8)
+
+
+def test_labels_are_those_of_the_function_though_images_are_kept(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("SNGAN_TF_CACHE", str(tmp_path))
+    monkeypatch.setattr(pictures_lib, "MEMORY_LIMIT", 0)
+    images = np.zeros((2, 8, 8), np.uint8)
+    for labels in ([0, 1], [1, 0]):
+        made = (images, labels, "ab")
+        data.DATA_SETS["own"] = lambda argument, made=made: made
+        assert data.load("own", 8).labels.tolist() == labels
 
 
 def test_config_can_be_the_extension_too(tmp_path, monkeypatch):

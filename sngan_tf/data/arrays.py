@@ -29,7 +29,9 @@ def load(name, function, picture_format, options):
     )
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
-    numbers = np.zeros(len(images)) if labels is None else labels
+    numbers = np.zeros(len(images), np.int32) if labels is None else labels
+    sources = hashlib.sha256(np.ascontiguousarray(images))
+    sources.update(np.asarray(numbers, np.int32).tobytes())
     images, numbers, digest = pictures.collect(
         (
             (picture_format.fit(Image.fromarray(image)), number)
@@ -37,7 +39,7 @@ def load(name, function, picture_format, options):
         ),
         len(images),
         picture_format,
-        [name, hashlib.sha256(np.ascontiguousarray(images)).hexdigest()],
+        [name, sources.hexdigest()],
     )
     return pictures.Pictures(
         images,

@@ -60,9 +60,11 @@ def are_loaded(text: str) -> bool:
 
 
 def _names(text):
+    names = (name.strip() for name in text.split(","))
     return [
         str(pathlib.Path(name).resolve()) if name.endswith(".py") else name
-        for name in filter(None, text.split(","))
+        for name in names
+        if name
     ]
 
 
@@ -107,6 +109,11 @@ def _add(name, module):
         )
     for table, rows in found.items():
         known, kind = TABLES[table]
+        if not isinstance(rows, dict):
+            raise UserError(
+                f"`extensions` must have a dict as {table}. "
+                f"Received: {name} with {table}={rows!r}"
+            )
         for key, row in rows.items():
             if key in known:
                 raise UserError(
