@@ -431,6 +431,12 @@ def test_data_sets_that_are_none_are_refused(images, labels, names, said):
         data.load("own", 8)
 
 
+def test_part_that_an_archive_lacks_is_said_in_one_line():
+    data.DATA_SETS["own"] = lambda argument: {}[argument]
+    with pytest.raises(UserError, match=r"can be read\. .*:part \('part'\)$"):
+        data.load("own:part", 8)
+
+
 def test_labels_are_those_of_the_function_though_images_are_kept(
     monkeypatch, tmp_path
 ):

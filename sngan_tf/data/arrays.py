@@ -16,7 +16,9 @@ def load(name, function, picture_format, options):
     _, _, argument = name.partition(":")
     try:
         images, labels, class_names = function(argument)
-    except OSError as error:
+    except UserError:
+        raise
+    except (LookupError, OSError, ValueError) as error:
         raise UserError(
             f"`data.name` must name what can be read. Received: {name} "
             f"({first_line(error)})"
