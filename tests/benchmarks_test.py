@@ -345,10 +345,14 @@ def test_growth_is_measured_and_drawn(idle, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
-def test_server_bears_what_its_benchmark_asks(tmp_path):
+def test_server_bears_what_its_benchmark_asks(tmp_path, monkeypatch):
     page = tmp_path / "server.md"
     page.write_text("<!-- table serving -->\n<!-- end -->\n")
-    module("serving").main(["--quick", f"--output={tmp_path / 'server'}"])
+    serving = module("serving")
+    # The server's own tests ask all of them.
+    kinds = serving.bad_requests.kinds()[::10]
+    monkeypatch.setattr(serving.bad_requests, "kinds", lambda: kinds)
+    serving.main(["--quick", f"--output={tmp_path / 'server'}"])
     _, *rows = files.read_rows(tmp_path / "server.jsonl")
     found = {row["what"]: row for row in rows}
     loads = [row for row in rows if row["what"] == "load"]
@@ -356,7 +360,7 @@ def test_server_bears_what_its_benchmark_asks(tmp_path):
     assert all(0 < row["p50_ms"] <= row["p99_ms"] for row in loads)
     assert found["memory"]["lost"] == 0
     count = found["bad"]["kinds"]
-    assert count >= 100
+    assert count == len(kinds) > 9
     assert found["bad"]["answers"] == {"4xx": count}
     assert found["bad"]["good_served_after"] == count
     assert found["killed"]["answered_after"] > 0

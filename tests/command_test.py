@@ -78,7 +78,7 @@ def error_of(process):
 
 @pytest.mark.slow
 def test_whole_job_without_mode(tmp_path):
-    process = run(tmp_path, *TINY)
+    process = run_forked(tmp_path, *TINY, small_networks=True)
     assert process.returncode == 0, process.stderr
     workdir = tmp_path / "runs" / "digits"
     for path in (
@@ -118,7 +118,7 @@ def test_whole_job_without_mode(tmp_path):
         assert word in process.stderr
     assert "has no effect" not in process.stderr
     # The second time, and with the config of the first.
-    process = run_forked(tmp_path, "--mode=train")
+    process = run_forked(tmp_path, "--mode=train", small_networks=True)
     assert process.returncode == 0, process.stderr
     assert "Trained for 4 updates already" in process.stderr
     assert json.loads((workdir / "config.json").read_text()) == config
@@ -450,7 +450,7 @@ def test_runs_are_compared(tmp_path):
     }
 
 
-def test_folders_are_scored_without_a_run(tmp_path):
+def test_folders_are_scored_without_a_run(tmp_path, inception):
     """At their own size, or that which is asked for."""
     folders = [tmp_path / "p", tmp_path / "q"]
     for seed, folder in enumerate(folders):
@@ -469,7 +469,8 @@ def test_folders_are_scored_without_a_run(tmp_path):
         "--real=folder:p",
         "--fake=folder:q",
         "--config.evaluation.samples=8",
-        "--config.evaluation.classifier_updates=1",
+        "--config.evaluation.features=inception",
+        f"--config.evaluation.inception={inception}",
     ]
     for further, workdir, size in (
         ([], "runs/score", 8),

@@ -1,17 +1,18 @@
 """Networks with methods: what each pair can newly break.
 
-What a method brings is seen in one network, and what a network brings with one
-method. The rest is where both meet: penalties, norms and normalised embeddings
-where labels, residual blocks and poolings are.
+What a method brings is seen in the networks of `small`, and what a network
+brings with one method. The rest is where both meet: penalties, norms and
+normalised embeddings where labels, residual blocks and poolings are.
 """
+
+import small
 
 from sngan_tf import networks
 from sngan_tf.gan import methods
 
-NETWORKS = [(network, "spectral_norm") for network in networks.NETWORKS]
 # Callbacks are not of a step.
 METHODS = [
-    ("cnn", name) for name, row in methods.METHODS.items() if not row.callback
+    ("small", name) for name, row in methods.METHODS.items() if not row.callback
 ]
 MEETING = [
     ("resnet", "layer_norm"),
@@ -24,7 +25,25 @@ MEETING = [
     ("acgan_resnet", "batch_norm"),
     ("acgan_resnet", "wgan_gp_frobenius_norm"),
 ]
-ALL = [*dict.fromkeys(NETWORKS + METHODS + MEETING)]
+# Every network, with the spectral norm unless it meets another method.
+NETWORKS = [
+    *(
+        (network, "spectral_norm")
+        for network in networks.NETWORKS
+        if network not in dict(MEETING)
+    ),
+    *MEETING,
+]
+
+
+def is_conditional(network):
+    return network != "small" and networks.NETWORKS[network].conditional
+
+
+def build(network, *args, **kwargs):
+    """Returns what `networks.build` does, also for the network `small`."""
+    make = small.build if network == "small" else networks.build
+    return make(network, *args, **kwargs)
 
 
 def arguments(row):

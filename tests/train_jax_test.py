@@ -123,7 +123,8 @@ def test_step_descends_both_losses(train_jax):
         (generator, g_loss, found[1]),
     ):
         value, slopes = gradients.of(loss, network.trainable_variables)
-        np.testing.assert_allclose(theirs, value, rtol=1e-5)
+        # Logits of both signs, the mean of which is near 0.
+        np.testing.assert_allclose(theirs, value, rtol=1e-5, atol=1e-7)
         for variable, slope in zip(network.trainable_variables, slopes):
             variable.assign_sub(RATE * slope)
     for network, expected in zip(pair, ours):

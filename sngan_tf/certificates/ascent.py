@@ -34,7 +34,10 @@ def largest_slope(model, specs, steps, seed):
     pairs = _Pairs(model, specs, seed)
     # What is maximised is scale-free, and so is Adam.
     rate = keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
-    pairs.compile(keras.optimizers.Adam(rate), jit_compile=False)
+    # Without it JAX takes every step operation by operation; TensorFlow has its
+    # graphs.
+    is_compiled = keras.backend.backend() == "jax"
+    pairs.compile(keras.optimizers.Adam(rate), jit_compile=is_compiled)
     best = pairs.slope()
     pairs.fit(np.zeros((steps, 1)), batch_size=1, verbose=0, shuffle=False)
     return max(best, pairs.slope())

@@ -86,8 +86,7 @@ def _norms(model):
 def test_inputs_that_change_together_count_as_one_vector():
     first, second = keras.Input((3,)), keras.Input((3,))
     apart = keras.Model([first, second], layers.Concatenate()([first, second]))
-    between(apart, 1.0)
-    assert lipschitz.lipschitz_bounds(apart).upper == pytest.approx(1)
+    assert between(apart, 1.0).upper == pytest.approx(1)
     total = keras.Model([first, second], layers.Add()([first, 3 * second]))
     bounds = between(total, 10**0.5)
     assert bounds.upper == pytest.approx(10**0.5)
@@ -328,9 +327,19 @@ def test_nothing_changes_and_results_repeat():
 
 @pytest.mark.slow
 @pytest.mark.one_backend
-@pytest.mark.parametrize("name", networks.NETWORKS)
-@pytest.mark.parametrize("which", ["generator", "discriminator"])
-def test_every_network_has_both_bounds(name, which):
+# Between them they have every kind of layer and of merge.
+@pytest.mark.parametrize(
+    ("name", "which"),
+    [
+        ("cnn", "generator"),
+        ("resnet_projection", "generator"),
+        ("cnn", "discriminator"),
+        ("resnet_concat", "discriminator"),
+        ("resnet_projection", "discriminator"),
+        ("acgan_resnet", "discriminator"),
+    ],
+)
+def test_networks_have_both_bounds(name, which):
     conditional = networks.NETWORKS[name].conditional
     generator, discriminator = networks.build(
         name, (32, 32, 1), 8, 0.02, num_classes=3 if conditional else None

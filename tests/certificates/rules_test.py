@@ -125,11 +125,10 @@ def bound(layer, shape):
     return lipschitz.lipschitz_bounds(model, ascent_steps=0).upper
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", LINEAR)
-def test_bound_of_a_linear_layer_is_the_norm_of_its_matrix(name, request):
+def test_bound_of_a_linear_layer_is_the_norm_of_its_matrix(name):
     layer, shape, tolerance = LINEAR[name]
-    if name == "rescaling":
-        request.getfixturevalue("tf")
     layer = randomized(layer, shape)
     truth = operators.norm(layer, shape)
     found = bound(layer, shape)

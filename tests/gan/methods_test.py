@@ -214,6 +214,7 @@ def test_method_without_layer_leaves_layers_alone(name, kind):
     ],
 )
 @each_layer
+@pytest.mark.one_backend
 def test_wrapper_is_that_of_the_method(name, wrapper_class, attributes, kind):
     wrapper = wrapped(name, kind)
     assert type(wrapper) is wrapper_class

@@ -544,16 +544,17 @@ def test_keras_layer_divides_once_in_each_discriminator_update():
 @pytest.mark.parametrize(
     ("method", "loss"),
     [
-        (method, loss)
-        for method, row in methods.METHODS.items()
-        for loss in row.losses
-        # What pairs need is the same under every method, and callbacks are not
-        # of a step.
-        if not row.callback
-        and (loss != "relativistic" or method in ("r1_r2", "spectral_norm"))
+        # That every method trains on the first of its losses is seen elsewhere.
+        *(("spectral_norm", loss) for loss in losses.LOSSES),
+        # Penalties in images, passes apart, and losses of the layers.
+        ("gan_gp", "non_saturating"),
+        ("r1_r2", "hinge"),
+        ("r1_r2", "relativistic"),
+        ("batch_norm", "relativistic"),
+        ("orthonormal", "wasserstein"),
     ],
 )
-def test_method_trains_on_each_of_its_losses(method, loss):
+def test_method_trains_on_its_other_losses(method, loss):
     row = methods.get(method)
     gan = build(
         *small.build("cnn", (8, 8, 1), LATENTS, 1.0, method),

@@ -5,7 +5,6 @@ import functools
 import keras
 import numpy as np
 import pytest
-import small
 import tensorflow as tf
 from keras import layers
 
@@ -18,10 +17,6 @@ from sngan_tf.layers import ConditionalBatchNormalization
 from sngan_tf.runs import distribution
 
 BATCH, LATENTS, CLASSES, UPDATES = 8, 4, 3, 10
-
-
-def build_cnn():
-    return small.build("cnn", (8, 8, 1), LATENTS, 1.0)
 
 
 def build_small(method="spectral_norm", conditional=False):
@@ -142,7 +137,6 @@ def assert_close(one, two):
 @pytest.mark.parametrize(
     ("build", "synchronized"),
     [
-        (build_cnn, True),
         (
             functools.partial(build_small, "batch_norm", conditional=True),
             True,
@@ -150,7 +144,7 @@ def assert_close(one, two):
         # Without batch norm there is nothing to synchronize.
         (build_small, False),
     ],
-    ids=["cnn", "conditional_batch_norm", "without_batch_norm"],
+    ids=["conditional_batch_norm", "without_batch_norm"],
 )
 def test_two_replicas_match_one_at_twice_the_batch(
     two_replicas, build, synchronized

@@ -5,14 +5,10 @@ from concurrent import futures
 
 import forked
 import keras
-import numpy as np
 import pairs
 import pytest
-import small
 import tensorflow as tf
-from keras import layers
 
-from sngan_tf import networks
 from sngan_tf.gan import GAN
 from sngan_tf.gan import methods
 
@@ -23,35 +19,22 @@ HOST_OPERATIONS = re.compile(
 
 
 def shape_of(network):
-    return (8, 8, 1) if network == "cnn" else (32, 32, 1)
+    return (8, 8, 1) if network in ("small", "cnn") else (32, 32, 1)
 
 
-def small_generator(shape, num_classes):
-    """One that costs little to lower, as it is not what differs."""
-    inputs = x = keras.Input((LATENTS,))
-    if num_classes:
-        labels = keras.Input((), dtype="int32")
-        inputs = [x, labels]
-        x = layers.Concatenate()([x, layers.Embedding(num_classes, 2)(labels)])
-    x = layers.Reshape(shape)(layers.Dense(int(np.prod(shape)))(x))
-    return keras.Model(inputs, x)
-
-
-def lowered(network, method, whole=False, build=networks.build):
+def lowered(network, method):
     """Returns the HLO of a step, as text."""
     method, shape = methods.get(method), shape_of(network)
-    num_classes = CLASSES if networks.NETWORKS[network].conditional else None
-    generator, discriminator = build(
-        network,
-        shape,
-        latent_dim=LATENTS,
-        width=1 / 64,
-        method=method,
-        num_classes=num_classes,
-    )
+    num_classes = CLASSES if pairs.is_conditional(network) else None
     gan = GAN(
-        generator if whole else small_generator(shape, num_classes),
-        discriminator,
+        *pairs.build(
+            network,
+            shape,
+            latent_dim=LATENTS,
+            width=1 / 64,
+            method=method,
+            num_classes=num_classes,
+        ),
         num_classes=num_classes,
         **pairs.arguments(method),
     )
@@ -87,25 +70,13 @@ def elsewhere():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("network", "method"), pairs.METHODS)
-def test_step_of_every_method_lowers(network, method, elsewhere):
-    assert_static_and_on_the_device(
-        elsewhere(lowered, network, method, build=small.build)
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("network", "method"), pairs.MEETING)
-def test_step_of_methods_that_meet_networks_lowers(network, method, elsewhere):
+# A step is as static as the layers and penalties in it.
+@pytest.mark.parametrize(
+    ("network", "method"),
+    [*pairs.METHODS, *((network, "spectral_norm") for network in pairs.KINDS)],
+)
+def test_step_lowers(network, method, elsewhere):
     assert_static_and_on_the_device(elsewhere(lowered, network, method))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", networks.NETWORKS)
-def test_step_of_every_network_lowers(network, elsewhere):
-    assert_static_and_on_the_device(
-        elsewhere(lowered, network, "spectral_norm", whole=True)
-    )
 
 
 def boolean_mask(images, seed):
@@ -128,11 +99,9 @@ def numpy_function(images, seed):
     ],
 )
 def test_what_would_fail_is_seen(augmentation, message):
-    shape = shape_of("cnn")
-    x = keras.Input(shape)
-    discriminator = keras.Model(x, layers.Dense(1)(layers.Flatten()(x)))
     gan = GAN(
-        small_generator(shape, None), discriminator, augmentation=augmentation
+        *pairs.build("small", shape_of("small"), LATENTS, 1.0),
+        augmentation=augmentation,
     )
     gan.compile(
         generator_optimizer=keras.optimizers.SGD(0.1),

@@ -10,6 +10,7 @@ from sngan_tf import SpectralNormalization
 
 IMAGES = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
 SEQUENCES = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
+BOUND, SCALE = {"bound": 3.0}, {"learn_scale": True}
 
 
 def nested_sequential():
@@ -111,17 +112,21 @@ def test_original_is_left_alone(model_and_inputs):
         np.testing.assert_array_equal(variable, value)
 
 
-@pytest.mark.parametrize("arguments", [{"bound": 3.0}, {"learn_scale": True}])
 @pytest.mark.parametrize(
-    ("layer", "inputs"),
+    ("layer", "inputs", "arguments"),
     [
-        (layers.Dense(4), [SEQUENCES]),
-        (layers.Conv2DTranspose(4, 3), [IMAGES]),
-        (layers.SeparableConv2D(4, 3), [IMAGES]),
-        (layers.Embedding(7, 3), [np.array([[1, 2, 6]])]),
-        (layers.Bidirectional(layers.LSTM(3)), [SEQUENCES]),
-        (layers.MultiHeadAttention(2, 3), [SEQUENCES, SEQUENCES[:, :2]]),
-        (keras.Sequential([layers.Dense(4), layers.Dense(3)]), [SEQUENCES]),
+        (layers.Dense(4), [SEQUENCES], BOUND),
+        (layers.Conv2DTranspose(4, 3), [IMAGES], SCALE),
+        (layers.SeparableConv2D(4, 3), [IMAGES], BOUND),
+        (layers.SeparableConv2D(4, 3), [IMAGES], SCALE),
+        (layers.Embedding(7, 3), [np.array([[1, 2, 6]])], SCALE),
+        (layers.Bidirectional(layers.LSTM(3)), [SEQUENCES], BOUND),
+        (layers.MultiHeadAttention(2, 3), [SEQUENCES] * 2, SCALE),
+        (
+            keras.Sequential([layers.Dense(4), layers.Dense(3)]),
+            [SEQUENCES],
+            BOUND,
+        ),
     ],
     ids=lambda x: getattr(x, "name", ""),
 )

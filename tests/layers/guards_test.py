@@ -8,8 +8,11 @@ from keras import layers
 import sngan_tf
 from sngan_tf import SpectralNormalization
 
-# Layers without anything to quantize are of no concern here.
-pytestmark = pytest.mark.filterwarnings("ignore:Layer .*does not have a")
+pytestmark = [
+    pytest.mark.one_backend,
+    # Layers without anything to quantize are of no concern here.
+    pytest.mark.filterwarnings("ignore:Layer .*does not have a"),
+]
 VECTORS = np.random.default_rng(0).normal(size=(4, 6)).astype("float32")
 IMAGES = np.random.default_rng(0).normal(size=(2, 5, 5, 3)).astype("float32")
 

@@ -75,6 +75,7 @@ class Block(layers.Layer):
     ],
     ids=["serialized", "deepcopy", "time_distributed", "block", "json"],
 )
+@pytest.mark.one_backend
 def test_unbuilt_wrapper_is_copied(wrapper, copied):
     layer = wrapper(layers.Dense(3), name="outer")
     made = copied(layer)
@@ -103,6 +104,7 @@ def test_unbuilt_model_is_saved(tmp_path):
     assert loaded(SEQUENCES).shape == (2, 5, 3)
 
 
+@pytest.mark.one_backend
 def test_attention_is_built_by_its_shapes():
     shapes = {"query_shape": (2, 5, 6), "value_shape": (2, 4, 3)}
     called = SpectralNormalization(layers.MultiHeadAttention(2, 3))
@@ -126,6 +128,7 @@ class Subclassed(keras.Model):
         return self.conv(self.dense(inputs))
 
 
+@pytest.mark.one_backend
 def test_subclassed_model_has_a_summary(tmp_path):
     model = Subclassed()
     model(SEQUENCES)

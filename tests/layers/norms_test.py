@@ -63,7 +63,17 @@ def value(kernel):
     return ops.convert_to_numpy(kernel)
 
 
-@pytest.mark.parametrize("name", TWO)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "conv",
+        "depthwise",
+        *(
+            pytest.param(name, marks=pytest.mark.one_backend)
+            for name in ("strided", "grouped", "transpose")
+        ),
+    ],
+)
 def test_bidirectional_is_the_mean_of_both_matrices(name):
     layer, outputs, inputs = TWO[name]
     wrapper = called(layer, norm="bidirectional", power_iterations=100)

@@ -102,6 +102,7 @@ def test_several_kernels_of_a_layer_have_names_of_their_own():
     )
 
 
+@pytest.mark.one_backend
 def test_kernels_of_a_recurrent_layer_are_those_of_its_cell():
     lstm = layers.LSTM(5)
     model = keras.Sequential([layers.Input((4, 3)), lstm])
@@ -124,6 +125,7 @@ def test_normalized_recurrent_layer_stands_at_its_bounds():
     )
 
 
+@pytest.mark.one_backend
 def test_kernels_of_keras_own_normalization_are_those_of_the_layers_inside():
     model = keras.Sequential(
         [
@@ -162,6 +164,7 @@ def test_measuring_changes_no_variable():
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.one_backend
 def test_kernels_of_one_name_are_numbered():
     """By layer, whatever wraps it and wherever it stands."""
     inner = keras.Sequential([layers.Input((5, 4)), layers.Dense(3, name="a")])

@@ -188,11 +188,16 @@ def test_gradient_matches_equation_12(name, settling_calls, training):
 @pytest.mark.parametrize(
     ("layer", "inputs"),
     [
-        (layers.DepthwiseConv2D(3, depth_multiplier=2), IMAGES),
-        (layers.SeparableConv2D(4, 3), IMAGES),
         (layers.Embedding(7, 3), np.array([[1, 2, 2], [0, 6, 1]])),
         (layers.GRU(4), IMAGES[0]),
-        (layers.MultiHeadAttention(2, 3), [IMAGES[0], IMAGES[1]]),
+        *(
+            pytest.param(*row, marks=pytest.mark.one_backend)
+            for row in (
+                (layers.DepthwiseConv2D(3, depth_multiplier=2), IMAGES),
+                (layers.SeparableConv2D(4, 3), IMAGES),
+                (layers.MultiHeadAttention(2, 3), [IMAGES[0], IMAGES[1]]),
+            )
+        ),
     ],
     ids=lambda x: getattr(x, "name", ""),
 )

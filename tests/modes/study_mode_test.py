@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import functools
 
 import keras
@@ -7,11 +8,13 @@ import tensorflow as tf
 
 from sngan_tf import errors
 from sngan_tf import files
+from sngan_tf import machine
 from sngan_tf.errors import UserError
 from sngan_tf.layers import spectral_estimates
 from sngan_tf.modes import study as study_mode
 from sngan_tf.modes import train as train_mode
 from sngan_tf.runs import loading
+from sngan_tf.runs import scoring
 from sngan_tf.runs import workdir as workdir_lib
 from sngan_tf.studies import Study
 from sngan_tf.studies import figures
@@ -22,8 +25,11 @@ from sngan_tf.studies import tables
 
 
 @pytest.fixture
-def small_study(tiny_config):
+def small_study(tiny_config, monkeypatch):
     """A study of two cells with one seed, of the tiny config."""
+    # The rate of this machine is taken each time.
+    products = functools.partial(machine.products, size=4)
+    monkeypatch.setattr(machine, "products", products)
     config = tiny_config
     config.evaluate_every = 2
     config.spectra.log_gradients = True
@@ -86,6 +92,12 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(train_mode, "train", counted)
     return folders
+
+
+@pytest.fixture
+def unscored(monkeypatch):
+    """For what is not about scores, which take the longest."""
+    monkeypatch.setattr(scoring, "maker", lambda *args: None)
 
 
 def of(rows, cell, metric):
@@ -162,7 +174,10 @@ def test_rows_are_what_the_runs_have(run, tmp_path, trained):
 
 
 @pytest.mark.slow
-def test_stopped_cell_goes_on_where_it_was(run, trained, monkeypatch, tmp_path):
+def test_stopped_cell_goes_on_where_it_was(
+    run, small_study, monkeypatch, tmp_path
+):
+    small_study.study = dataclasses.replace(small_study.study, measures=())
     train = train_mode.train
 
     def stopped(config, *args):
@@ -185,6 +200,7 @@ def test_stopped_cell_goes_on_where_it_was(run, trained, monkeypatch, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unscored")
 def test_cell_that_diverges_is_a_row_and_the_grid_goes_on(
     run, small_study, monkeypatch
 ):
@@ -198,6 +214,7 @@ def test_cell_that_diverges_is_a_row_and_the_grid_goes_on(
     assert of(run(), "spectral_norm-0", "failed") == [ended]
 
 
+@pytest.mark.usefixtures("unscored")
 def test_cell_that_breaks_is_told_of_and_has_no_rows(run, monkeypatch):
     def broken(config, workdir, *args):
         if workdir.path.name == "spectral_norm-0":
@@ -212,6 +229,7 @@ def test_cell_that_breaks_is_told_of_and_has_no_rows(run, monkeypatch):
     assert of(rows, "none-0", "failed")[0]["note"].startswith("d_loss is nan")
 
 
+@pytest.mark.usefixtures("unscored")
 def test_cell_of_another_process_is_passed_over(run, monkeypatch):
     def busy(*args):
         raise errors.InUse("in use")
@@ -227,6 +245,7 @@ def test_wrong_cell_stops_all_before_the_first(run, small_study, trained):
     assert trained == []
 
 
+@pytest.mark.usefixtures("unscored")
 def test_graphs_of_cells_that_are_done_are_forgotten(run, monkeypatch):
     functions = []
 

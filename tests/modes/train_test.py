@@ -116,15 +116,13 @@ def test_tensorboard_holds_losses_norms_and_pictures(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["cnn", "resnet_projection"])
 def test_gradients_are_logged_beside_an_unchanged_training(
-    tiny_config, tmp_path, network
+    tiny_config, tmp_path
 ):
     from tensorboard.backend.event_processing import event_accumulator
 
-    tiny_config.network.name = network
-    if network != "cnn":
-        tiny_config.data.image_size = 32
+    tiny_config.network.name = "resnet_projection"
+    tiny_config.data.image_size = 32
     plain, logged = (
         workdir_lib.Workdir(tmp_path / name) for name in ("plain", "logged")
     )
@@ -149,11 +147,7 @@ def test_gradients_are_logged_beside_an_unchanged_training(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("discriminator_steps", [1, 2])
-def test_continued_run_equals_an_uninterrupted_one(
-    tiny_config, tmp_path, discriminator_steps
-):
-    tiny_config.discriminator_steps = discriminator_steps
+def test_continued_run_equals_an_uninterrupted_one(tiny_config, tmp_path):
     whole = train(tiny_config, workdir_lib.Workdir(tmp_path / "whole"))
     parts = workdir_lib.Workdir(tmp_path / "parts")
     tiny_config.updates = 2
@@ -425,8 +419,6 @@ def test_scores_are_quick_ones_whatever_the_protocol(
     ("best", "metric", "values", "step"),
     [
         ("frechet_distance", "frechet_classifier_distance", [3, 1, 2, 4], 2),
-        ("frechet_distance", "frechet_inception_distance", [1, 1, 1, 1], 1),
-        ("score", "classifier_score", [3, 1, 2, 3], 1),
         ("score", "inception_score", [1, 4, 5, 2], 3),
     ],
 )

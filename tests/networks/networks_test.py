@@ -62,6 +62,7 @@ def test_spectral_norm_wraps_every_weight_of_the_discriminator_only():
     assert list(norms.values()) == pytest.approx([1.0] * 8, rel=3e-2)
 
 
+@pytest.mark.one_backend
 def test_normalised_discriminator_is_the_plain_one_on_normalised_kernels():
     _, normalised = networks.build("cnn", (8, 8, 1), width=0.1)
     _, plain = networks.build("cnn", (8, 8, 1), width=0.1, method="none")

@@ -30,9 +30,10 @@ sys.meta_path.insert(0, NotInstalled())
 import keras
 import numpy as np
 assert keras.backend.backend() == "jax"
-model = keras.models.load_model(sys.argv[1])
-outputs = model(np.load("images.npy"), training=False)
-np.savez("outputs.npz", *map(np.asarray, outputs))
+for number, path in enumerate(sys.argv[1:]):
+    model = keras.models.load_model(path)
+    outputs = model(np.load(f"images_{number}.npy"), training=False)
+    np.savez(f"outputs_{number}.npz", *map(np.asarray, outputs))
 """
 
 
@@ -185,24 +186,26 @@ def test_other_classes_are_refused(kept):
 
 
 @pytest.mark.slow
-def test_saved_classifier_answers_alike_on_jax(kept, tmp_path):
+def test_saved_classifiers_answer_alike_on_jax(kept, tmp_path):
+    """One that was just saved, and that of CIFAR-10."""
     pytest.importorskip("jax")
-    check_on_jax(*kept, SHAPE, tmp_path)
-
-
-def check_on_jax(path, model, shape, tmp_path):
-    images = pictures(shape=shape).images
-    np.save(tmp_path / "images.npy", images)
+    known = [kept, (CIFAR10, keras.models.load_model(CIFAR10))]
+    shown = [pictures(shape=model.input_shape[1:]).images for _, model in known]
+    for number, images in enumerate(shown):
+        np.save(tmp_path / f"images_{number}.npy", images)
     subprocess.run(
-        [sys.executable, "-c", ON_JAX, str(path)],
+        [sys.executable, "-c", ON_JAX, *(str(path) for path, _ in known)],
         cwd=tmp_path,
         env={**os.environ, "KERAS_BACKEND": "jax"},
         check=True,
     )
-    expected = model(images, training=False)
-    with np.load(tmp_path / "outputs.npz") as found:
-        for name, value in zip(found, expected, strict=True):
-            np.testing.assert_allclose(found[name], value, rtol=1e-3, atol=1e-4)
+    for number, (_, model) in enumerate(known):
+        expected = model(shown[number], training=False)
+        with np.load(tmp_path / f"outputs_{number}.npz") as found:
+            for name, value in zip(found, expected, strict=True):
+                np.testing.assert_allclose(
+                    found[name], value, rtol=1e-3, atol=1e-4
+                )
 
 
 # That of CIFAR-10.
@@ -219,10 +222,3 @@ def test_the_one_of_cifar10_comes_along():
     assert several.shape == (40, 192)
     assert logits.shape == (40, 10)
     assert network.name == CIFAR10_NAME
-
-
-@pytest.mark.slow
-def test_the_one_of_cifar10_answers_alike_on_jax(tmp_path):
-    pytest.importorskip("jax")
-    model = keras.models.load_model(CIFAR10)
-    check_on_jax(CIFAR10, model, (32, 32, 3), tmp_path)
