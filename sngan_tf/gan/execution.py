@@ -218,7 +218,13 @@ def scaled(loss, optimizer):
 
 
 def apply(optimizer, tape, loss, variables):
-    """Updates the variables by the gradients of a `scaled` loss."""
+    """Updates the variables by the gradients of a `scaled` loss.
+
+    None before the loss is known, and with it all that it reads of them. A
+    bias, of which a penalty's gradient is 0, could change before the penalty
+    reads it: TensorFlow's dependency optimizer drops the edge from that read
+    to the update as implied by others, which are then folded away.
+    """
     gradients = tape.gradient(loss, variables)
     context = tf.distribute.get_replica_context()
     if (
@@ -233,4 +239,5 @@ def apply(optimizer, tape, loss, variables):
             tf.where(tf.reduce_all(finite), 0.0, float("nan")),
         )
         gradients = [g + tf.cast(overflow, g.dtype) for g in gradients]
-    optimizer.apply_gradients(zip(gradients, variables))
+    with tf.control_dependencies([loss]):
+        optimizer.apply_gradients(zip(gradients, variables))
