@@ -127,7 +127,8 @@ def made_of(rows):
             f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s"
         )
     else:
-        machine = f"on {', '.join({row['note']: 0 for row in cells.values()})}"
+        notes = dict.fromkeys(row["note"] for row in cells.values())
+        machine = f"on {', '.join(notes)}"
     updates = sorted({int(row["updates"]) for row in cells.values()})
     command = (of("command") or [""])[0].partition(" --cells")[0]
     counts = dict.fromkeys(
