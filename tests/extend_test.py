@@ -345,6 +345,7 @@ def test_module_is_imported_by_its_name(own, monkeypatch):
             "one or more of METHODS, NETWORKS, .*which has none",
         ),
         ("METHODS = {'none': 1}", "new names alone.*none, which is in METHODS"),
+        ("DATA_SETS = {'folder': len}", "new names alone.*folder, which is in"),
         ("METHODS = {'own': 1}", "a Method in each row.*own=1"),
         ("DATA_SETS = {'own': 1}", "a Callable in each row.*own=1"),
         ("METRICS = ['own']", r"a dict as METRICS.*METRICS=\['own'\]$"),

@@ -115,7 +115,8 @@ def _add(name, module):
                 f"Received: {name} with {table}={rows!r}"
             )
         for key, row in rows.items():
-            if key in known:
+            is_folder = f"{key}:" == data.folder.PREFIX
+            if key in known or (table == "DATA_SETS" and is_folder):
                 raise UserError(
                     f"`extensions` must bring new names alone. Received: {name}"
                     f" with {key}, which is in {table} already"

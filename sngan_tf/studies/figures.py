@@ -10,6 +10,7 @@ from sngan_tf.studies import statistics
 with errors.extra("train"):
     import matplotlib
     from matplotlib import figure as figure_lib
+    from matplotlib import ticker
 
 LABELS = {
     "score": "score (higher is better)",
@@ -62,7 +63,7 @@ def curves(
         axes.set_xlabel("generator updates")
         axes.grid(alpha=0.3)
         if log:
-            axes.set_yscale("log")
+            _log_scale(axes)
     panels[0].set_ylabel(LABELS.get(metric, metric))
     _legend(figure, panels)
     return figure
@@ -120,7 +121,7 @@ def by_level(
     axes.set_ylabel(LABELS.get(metric, metric))
     axes.grid(axis="y", alpha=0.3)
     if log:
-        axes.set_yscale("log")
+        _log_scale(axes)
     _legend(figure, [axes])
     return figure
 
@@ -168,7 +169,7 @@ def against(
     axes.set_ylabel(LABELS.get(metric, metric))
     axes.grid(alpha=0.3)
     if log:
-        axes.set_yscale("log")
+        _log_scale(axes)
     _legend(figure, [axes])
     return figure
 
@@ -332,6 +333,15 @@ def _figure(title, panels, width=None, height=3.6):
     figure = figure_lib.Figure(figsize=(width, height), layout="constrained")
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _log_scale(axes):
+    """Makes the vertical axis logarithmic, its numbers as the rest has them."""
+    axes.set_yscale("log")
+    between = ticker.LogLocator(subs=(1.5, 2, 3, 5, 7))
+    axes.yaxis.set_minor_locator(between)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
 
 
 def _colors(count):

@@ -209,7 +209,7 @@ def test_card_says_how_to_load_them_without_this_package(make, run):
 
 
 def onnx_pictures(path, **inputs):
-    runtime = pytest.importorskip("onnxruntime")
+    runtime = pytest.importorskip("onnxruntime", reason="ONNX is an extra")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
     session = runtime.InferenceSession(path, options)
@@ -219,7 +219,9 @@ def onnx_pictures(path, **inputs):
 
 
 def litert_pictures(path, **inputs):
-    litert = pytest.importorskip("ai_edge_litert.interpreter")
+    litert = pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="LiteRT is an extra"
+    )
     run = litert.Interpreter(str(path), num_threads=1).get_signature_runner()
     assert {*run.get_input_details()} == {*inputs}
     singles = (
@@ -241,7 +243,7 @@ PICTURES = {"onnx": onnx_pictures, "litert": litert_pictures}
 def test_other_formats_make_the_pictures_of_the_saved_model(
     make, run, network, change
 ):
-    pytest.importorskip("tf2onnx")
+    pytest.importorskip("tf2onnx", reason="ONNX is an extra")
     gan = make(change, **{"network.name": network, "data.image_size": 32})
     version = exports.write(gan, run, "last", keep=1, names=[*PICTURES])
     random = np.random.default_rng(0)

@@ -188,7 +188,7 @@ def test_other_classes_are_refused(kept):
 @pytest.mark.slow
 def test_saved_classifiers_answer_alike_on_jax(kept, tmp_path):
     """One that was just saved, and that of CIFAR-10."""
-    pytest.importorskip("jax")
+    pytest.importorskip("jax", reason="JAX is an extra")
     known = [kept, (CIFAR10, keras.models.load_model(CIFAR10))]
     shown = [pictures(shape=model.input_shape[1:]).images for _, model in known]
     for number, images in enumerate(shown):
