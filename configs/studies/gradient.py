@@ -2,12 +2,14 @@
 
     python main.py --mode=study --config=studies/gradient
 
-Spectral normalization by Eq. 9-12, `keras.layers.SpectralNormalization` exactly
-as it ships, which has no such gradient, and none, all else equal: data order,
-latents and first weights of a seed are the same for all three. Then why: lambda
-of Eq. 12 and the share of the gradient that lies along u v^T, of each kernel
-over training; and sigma of the kernels, as with the quotient the step that Adam
-takes is as much smaller as they are larger.
+Spectral normalization by Eq. 9-12; the same with sigma held constant in the
+gradient, which differs in that alone; `keras.layers.SpectralNormalization`
+exactly as it ships, which has no such gradient either and writes W / sigma over
+W; and none. All else is equal: data order, latents and first weights of a seed
+are the same for all four. Then why: lambda of Eq. 12 and the share of the
+gradient that lies along u v^T, of each kernel over training; and sigma of the
+kernels, as with the quotient the step that Adam takes is as much smaller as
+they are larger.
 
 Reduced: a quarter of Table 3's width, 2,000 generator updates. The paper has no
 such comparison.
@@ -25,7 +27,12 @@ from sngan_tf.studies import tables
 
 # Single evaluations vary much.
 LAST = 5
-METHODS = ("spectral_norm", "keras_spectral_norm", "none")
+METHODS = (
+    "spectral_norm",
+    "detached_spectral_norm",
+    "keras_spectral_norm",
+    "none",
+)
 SETTINGS = ("C", "F")
 
 

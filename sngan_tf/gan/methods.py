@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras import initializers
 from keras import layers
+from keras import ops
 
 from sngan_tf import types
 from sngan_tf.gan import losses
@@ -83,6 +84,18 @@ def _spectral_norm(layer, bound, **kwargs):
     return SpectralNormalization(
         layer, bound=bound, name=f"normalized_{layer.name}", **kwargs
     )
+
+
+@keras.saving.register_keras_serializable("sngan_tf")
+class _DetachedSpectralNormalization(SpectralNormalization):
+    """Divides by sigma(W), which the gradient takes for a constant.
+
+    That of the kernel is G / sigma, in place of Eq. 12's
+    (G - lambda u v^T) / sigma; all else is spectral normalization.
+    """
+
+    def _inverse(self, index, kernel, training=False):
+        return ops.stop_gradient(super()._inverse(index, kernel, training))
 
 
 def _keras_spectral_norm(layer, coefficient):
@@ -218,9 +231,15 @@ METHODS = {
     ),
 }
 
-# What ours are compared with. Nobody should train by it: the layer that Keras
-# ships writes W / sigma over W, and its gradient is not that of the quotient.
-FOR_STUDIES = {"keras_spectral_norm": Method(layer=_keras_spectral_norm)}
+# What ours are compared with; nobody should train by them. The gradient of both
+# is not that of the quotient: the layer that Keras ships writes W / sigma over
+# W besides, and the other differs in nothing else.
+FOR_STUDIES = {
+    "keras_spectral_norm": Method(layer=_keras_spectral_norm),
+    "detached_spectral_norm": Method(
+        layer=_wrapped(_DetachedSpectralNormalization)
+    ),
+}
 
 
 def get(name: str | Method, coefficient: float | None = None) -> Method:

@@ -1,3 +1,4 @@
+import gradients
 import keras
 import numpy as np
 import pytest
@@ -274,12 +275,46 @@ def test_row_for_studies_is_keras_layer_as_it_ships(kind):
     assert (wrapper.name, wrapper.power_iterations) == ("normalized_inner", 1)
 
 
-def test_row_for_studies_is_no_method_that_is_listed():
-    assert "keras_spectral_norm" not in methods.METHODS
+@pytest.mark.parametrize("kind", ["conv", "dense"])
+def test_detached_row_differs_in_the_gradient_of_sigma_alone(kind):
+    """Against the layer without normalization, given W / sigma."""
+    ours, detached = (
+        wrapped(name, kind)
+        for name in ("spectral_norm", "detached_spectral_norm")
+    )
+    bare = wrapped("none", kind)
+    detached.set_weights(ours.get_weights())
+    sigma = np.asarray(ours.spectral_norm())
+    kernel = kernel_of(ours).numpy() / sigma
+    bare.set_weights([kernel, bare.bias])
+
+    def gradient(layer):
+        _, (found,) = gradients.of(
+            lambda: keras.ops.sum(layer(IMAGES) ** 4), [kernel_of(layer)]
+        )
+        return found
+
+    in_effect = gradient(bare)
+    np.testing.assert_allclose(
+        gradient(detached) * sigma, in_effect, rtol=1e-4, atol=1e-5
+    )
+    # That of the quotient has nothing along W, which it doesn't depend on.
+    along = [np.sum(gradient(layer) * kernel) for layer in (ours, detached)]
+    assert abs(along[0]) < 1e-4 * abs(along[1])
+    for _ in range(2):
+        outputs = [layer(IMAGES, training=True) for layer in (ours, detached)]
+        np.testing.assert_array_equal(*outputs)
+    for one, other in zip(ours.weights, detached.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", methods.FOR_STUDIES)
+def test_row_for_studies_is_no_method_that_is_listed(name):
+    assert name not in methods.METHODS
     for loss in ALL:
-        methods.check_loss("keras_spectral_norm", loss)
+        methods.check_loss(name, loss)
     with pytest.raises(ValueError, match="has no coefficient"):
-        methods.get("keras_spectral_norm", 2.0)
+        methods.get(name, 2.0)
 
 
 def test_row_for_studies_refuses_what_keras_layer_rounds():

@@ -79,7 +79,7 @@ def test_other_size_is_refused():
 def test_pairs_of_the_gradient_differ_in_the_method_alone():
     config = get_config("gradient")
     cells = config.study.cells
-    assert len(cells) == 3 * 2 * 5
+    assert len(cells) == 4 * 2 * 5
     for cell in cells:
         others = {k: v for k, v in cell.overrides.items() if k != "method"}
         twins = [
@@ -90,6 +90,7 @@ def test_pairs_of_the_gradient_differ_in_the_method_alone():
         ]
         assert {t.overrides["method"] for t in twins} == {
             "spectral_norm",
+            "detached_spectral_norm",
             "keras_spectral_norm",
             "none",
         }
