@@ -69,6 +69,7 @@ def get_config(size=""):
                 figures.curves,
                 title="Sigma of the kernels that Adam moves",
                 metric="estimate",
+                log=True,
             ),
             "share": functools.partial(
                 figures.curves,
@@ -85,6 +86,12 @@ def get_config(size=""):
                 tables.differences,
                 metric="frechet_distance",
                 base="spectral_norm",
+                last=LAST,
+            ),
+            "overwriting": functools.partial(
+                tables.differences,
+                metric="frechet_distance",
+                base="detached_spectral_norm",
                 last=LAST,
             ),
             "made of": tables.made_of,
