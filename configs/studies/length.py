@@ -36,7 +36,12 @@ def get_config(size=""):
                 figures.curves,
                 title="Frechet distance over 100,000 updates",
                 panel=None,
-                log=True,
+            ),
+            "scores": functools.partial(
+                figures.curves,
+                title="Score over 100,000 updates",
+                metric="score",
+                panel=None,
             ),
         },
         tables={"made of": tables.made_of},

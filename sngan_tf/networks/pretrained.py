@@ -22,7 +22,8 @@ def pretrained(name: str) -> tuple[keras.Model, keras.Model]:
     `README.md` beside them.
 
     Args:
-        name: One of `names()`, such as `"digits"`, 16 pixels, gray.
+        name: One of `names()`: `"digits"`, 16 pixels, gray, or `"cifar10"`,
+            32 pixels, colour.
 
     Returns:
         `(generator, discriminator)`: latents `(batch, 128)`, standard normal,

@@ -1,7 +1,5 @@
 """Figures of a study, from its rows alone."""
 
-import math
-
 import numpy as np
 
 from sngan_tf import errors
@@ -355,7 +353,7 @@ def _legend(figure, panels):
         for handle, label in zip(*axes.get_legend_handles_labels()):
             found.setdefault(label, handle)
     if found:
-        columns = min(len(found), _COLUMNS, math.ceil(len(found)))
+        columns = min(len(found), _COLUMNS)
         figure.legend(
             [*found.values()],
             [*found],

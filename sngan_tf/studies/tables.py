@@ -122,9 +122,10 @@ def made_of(rows):
     hours = sum(row["seconds"] for row in cells.values()) / 3600
     rates = [row["gflops"] for row in cells.values() if row["gflops"]]
     if rates:
+        ends = dict.fromkeys(f"{f(rates):.0f}" for f in (min, max))
         machine = (
             "of one thread each beside another; matrix product "
-            f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s"
+            f"{' to '.join(ends)} GFLOP/s"
         )
     else:
         notes = dict.fromkeys(row["note"] for row in cells.values())
