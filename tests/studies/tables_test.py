@@ -96,10 +96,18 @@ def test_what_numbers_are_of():
         "- Command: `python main.py`",
         "- Commits: abc.",
         "- Cells: 6; updates 20; 3.0 hours of one thread each beside another; "
-        "matrix product 70 to 70 GFLOP/s.",
+        "matrix product 70 GFLOP/s.",
         "- Scores: protocol quick, 5 generated, 5 real of digits/all, by "
         "classifier-1.",
     ]
+
+
+def test_rates_of_several_machines_are_between_two():
+    rows = [
+        {**row, "gflops": 60.0 + 10 * (row["cell"] == ROWS[0]["cell"])}
+        for row in ROWS
+    ]
+    assert "; matrix product 60 to 70 GFLOP/s." in tables.made_of(rows)[2]
 
 
 def test_numbers_of_an_accelerator_name_it():
