@@ -214,17 +214,22 @@ def paired(
     return figure
 
 
-def spectra(rows, title, line="method", metric="frechet_distance"):
-    """Returns squared singular values of each kernel, at one score (Fig. 3).
+def spectra(
+    rows, title, line="method", metric="frechet_distance", same_score=True
+):
+    """Returns squared singular values of each kernel (Fig. 3).
 
-    Of each level the first seed at the step whose score is nearest to the best
-    that the worst of them reached. The largest of each kernel counts as 1.
+    Of each level the first seed, at the step whose score is nearest to the best
+    that the worst of them reached, or at its own best. The largest of each
+    kernel counts as 1.
 
     Args:
         rows: Of a study with `measures.singular_values`.
         title: What it shows.
         line: Factor whose levels are lines.
         metric: A name of `scorer.METRICS`, of which less is better.
+        same_score: Whether all are at about one score; else each is at its
+            best, as the paper has it.
     """
     rows = statistics.select(rows, seed=min(row["seed"] for row in rows))
     names = statistics.levels(rows, line)
@@ -234,11 +239,11 @@ def spectra(rows, title, line="method", metric="frechet_distance"):
         found[name] = {
             row["step"]: row["value"] for row in statistics.scores(some, metric)
         }
-    common = max(min(scores.values()) for scores in found.values() if scores)
+    best = {name: min(f.values()) for name, f in found.items() if f}
+    aims = dict.fromkeys(best, max(best.values())) if same_score else best
     at = {
-        name: min(scores, key=lambda s: (abs(scores[s] - common), s))
-        for name, scores in found.items()
-        if scores
+        name: min(found[name], key=lambda s: (abs(found[name][s] - aim), s))
+        for name, aim in aims.items()
     }
     prefix = "singular_values/"
     kernels = dict.fromkeys(

@@ -104,7 +104,13 @@ def test_pairs_are_drawn_with_their_interval(drawn):
     )
 
 
-def test_spectra_are_taken_where_scores_are_equal(drawn):
+@pytest.mark.parametrize(
+    ("same_score", "label", "second"),
+    [(True, "ours: update 2, 5", 0.25), (False, "ours: update 3, 2", 1 / 9)],
+)
+def test_spectra_are_of_equal_scores_or_of_the_best(
+    drawn, same_score, label, second
+):
     def spectrum(method, step, values):
         return row(
             "singular_values/conv", None, method, step=step, values=values
@@ -116,10 +122,10 @@ def test_spectra_are_taken_where_scores_are_equal(drawn):
         *(spectrum("ours", step, [2.0, 2.0 / step]) for step in (1, 2, 3)),
         *(spectrum("clip", step, [4.0, 1.0 / step]) for step in (1, 2, 3)),
     ]
-    (axes,) = drawn(figures.spectra(rows, "title"))
+    (axes,) = drawn(figures.spectra(rows, "title", same_score=same_score))
     assert axes.get_title() == "conv"
-    ours = lines(axes, "ours: update 2, 5")
-    np.testing.assert_allclose(ours[1, 2], [1.0, 0.25])
+    ours = lines(axes, label)
+    np.testing.assert_allclose(ours[1, 2], [1.0, second])
     clip = lines(axes, "clip: update 3, 4.9")
     np.testing.assert_allclose(clip[1, 2], [1.0, 1 / 144])
 
