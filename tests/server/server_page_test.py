@@ -1,5 +1,6 @@
 """The page in a browser: Debian's Chromium, and axe-core where there is one."""
 
+import asyncio
 import io
 import json
 import os
@@ -48,7 +49,7 @@ CONTROLS = (
 def address():
     """Returns that of a server of the pretrained digits."""
     service = service_lib.Service(lambda: models.of_package("digits"))
-    app = app_lib.build(service)
+    app = halting(app_lib.build(service))
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         serving = threading.Thread(target=server.run, args=([listener],))
@@ -60,6 +61,24 @@ def address():
         finally:
             server.should_exit = True
             serving.join()
+
+
+def halting(app):
+    """Halts before the page's script where asked to, as a slow line may."""
+
+    async def answer(scope, receive, send):
+        async def send_in_parts(message):
+            before, tag, after = message.get("body", b"").partition(b"<script ")
+            if tag:
+                await send({**message, "body": before, "more_body": True})
+                await asyncio.sleep(0.5)
+                message = {**message, "body": tag + after}
+            await send(message)
+
+        halts = b"halting" in scope.get("query_string", b"")
+        await app(scope, receive, send_in_parts if halts else send)
+
+    return answer
 
 
 def wait_until_it_judges(address):
@@ -614,8 +633,9 @@ def test_keyboard_reaches_all_and_shows_where_it_is(visit):
 
 
 @pytest.mark.parametrize("view", ["light", "phone"])
-def test_nothing_moves_as_parts_arrive(visit, view):
-    page = visit("?count=2", **VIEWS[view])
+@pytest.mark.parametrize("line", ["", "&halting"])
+def test_nothing_moves_as_parts_arrive(visit, line, view):
+    page = visit(f"?count=2{line}", **VIEWS[view])
     shift = page.evaluate(
         """() => new Promise((resolve) => {
           let sum = 0;
