@@ -20,6 +20,8 @@ LABELS = {
     "gradient_share": r"share of $|G|^2$ along $u v^T$, mean of kernels",
 }
 _COLUMNS = 6
+# Top over bottom of a logarithmic axis, above which fewer numbers stand there.
+_CROWDED = 200
 
 
 def curves(
@@ -340,11 +342,16 @@ def _figure(title, panels, width=None, height=3.6):
 
 def _log_scale(axes):
     """Makes the vertical axis logarithmic, its numbers as the rest has them."""
+
+    def between(value, _):
+        low, high = axes.get_ylim()
+        number = f"{value:g}"
+        return number if high <= _CROWDED * low or "3" in number else ""
+
     axes.set_yscale("log")
-    between = ticker.LogLocator(subs=(1.5, 2, 3, 5, 7))
-    axes.yaxis.set_minor_locator(between)
+    axes.yaxis.set_minor_locator(ticker.LogLocator(subs=(1.5, 2, 3, 5, 7)))
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(between)
 
 
 def _colors(count):

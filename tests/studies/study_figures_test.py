@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -86,6 +88,26 @@ def test_factor_of_numbers_is_an_axis(drawn):
     assert lines(axes, "ours") == {(0.5, 8.0): (4.0, 7.0)}
     band = axes.collections[0].get_paths()[0].vertices
     np.testing.assert_allclose(band[:, 1].max(), 4 + np.sqrt(2))
+
+
+@pytest.mark.parametrize(("lowest", "some"), [(0.05, "30"), (700.0, "1500")])
+def test_numbers_of_a_logarithmic_axis_do_not_touch(drawn, lowest, some):
+    rows = [
+        *distances("ours", 0, [lowest], bound="1"),
+        *distances("ours", 0, [3000.0], bound="2"),
+    ]
+    figure = figures.against(rows, "title", x="bound", log=True)
+    (axes,) = drawn(figure)
+    low, high = axes.get_ylim()
+    numbers = {
+        label.get_text(): label.get_window_extent()
+        for label in axes.get_yticklabels(which="both")
+        if label.get_text() and low <= label.get_position()[1] <= high
+    }
+    assert some in numbers
+    assert len(numbers) > 3
+    boxes = sorted(numbers.values(), key=lambda box: box.y0)
+    assert all(a.y1 < b.y0 for a, b in itertools.pairwise(boxes))
 
 
 def test_pairs_are_drawn_with_their_interval(drawn):
