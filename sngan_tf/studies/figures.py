@@ -20,7 +20,8 @@ LABELS = {
     "gradient_share": r"share of $|G|^2$ along $u v^T$, mean of kernels",
 }
 _COLUMNS = 6
-# Top over bottom of a logarithmic axis, above which fewer numbers stand there.
+# Top over bottom of a logarithmic axis, above which 1, 3, 10, 30, ... alone are
+# numbered.
 _CROWDED = 200
 
 
