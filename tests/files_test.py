@@ -247,15 +247,17 @@ def test_folder_that_fails_leaves_what_was_there(tmp_path):
 
 
 def test_two_writers_of_a_folder_wait_for_each_other(tmp_path):
-    names = [str(i) for i in range(8)]
+    folder, names = tmp_path / "folder", [str(i) for i in range(8)]
 
     def write(content):
         for _ in range(10):
-            with files.replacing_folder(tmp_path / "folder") as temporary:
+            with files.replacing_folder(folder) as temporary:
                 for name in names:
                     (temporary / name).write_text(content)
-            seen = {p.name for p in (tmp_path / "folder").iterdir()}
-            assert seen == {*names}
+            # Or the other deletes the folder that is being listed.
+            with files.one_writer(folder):
+                seen = {p.name: p.read_text() for p in folder.iterdir()}
+            assert seen in [dict.fromkeys(names, by) for by in "ab"]
 
     with concurrent.futures.ThreadPoolExecutor() as threads:
         for future in [threads.submit(write, content) for content in "ab"]:
