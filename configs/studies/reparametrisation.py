@@ -4,9 +4,9 @@
     python main.py --mode=study --config=studies/reparametrisation:digits
 
 WGAN-GP alone, and with Frobenius, weight and spectral normalization times a
-scale for each layer (Appendix E), on Table 3's networks; and the rows of
-Table 8, with an auxiliary classifier on Gulrajani's ResNet, alone and with
-spectral normalization. Setting A, that of WGAN-GP's authors.
+scale for each layer (Appendix E), on Table 3's networks; then alone and with
+spectral normalization on Gulrajani's ResNet, and on the same with an auxiliary
+classifier (Table 8). Setting A, that of WGAN-GP's authors.
 
 Reduced: an eighth of the width, 1,000 generator updates.
 """
@@ -27,8 +27,8 @@ METHODS = {
     "weight_norm": "wgan_gp_weight_norm",
     "spectral_norm": "wgan_gp_spectral_norm",
 }
-# Table 8 has the widest row too: half as many maps again.
-CLASSIFIED = {
+# The ResNets' widest row has half as many maps again.
+RESNET_METHODS = {
     "none": {"method": "wgan_gp"},
     "spectral_norm": {"method": "wgan_gp_spectral_norm"},
     "spectral_norm_wider": {
@@ -45,9 +45,9 @@ def get_config(size=""):
     config.update_from_flattened_dict(arguments.setting("A"))
     config.loss = "wasserstein"
     # Gulrajani's networks are of 32 pixels alone.
-    classified = {"network.name": "acgan_resnet", "data.image_size": 32}
+    resnet = {"data.image_size": 32}
     if size == "digits":
-        classified["network.width"] = 0.125
+        resnet["network.width"] = 0.125
     config.study = Study(
         name=sizes.named("reparametrisation", size),
         cells=by_seed(
@@ -57,7 +57,12 @@ def get_config(size=""):
                 method={key: {"method": m} for key, m in METHODS.items()},
             )
             + grid(
-                seeds=2, network={"acgan_resnet": classified}, method=CLASSIFIED
+                seeds=2,
+                network={
+                    name: {"network.name": name, **resnet}
+                    for name in ("gulrajani_resnet", "acgan_resnet")
+                },
+                method=RESNET_METHODS,
             )
         ),
         figures={
