@@ -46,7 +46,7 @@ def get_config(size=""):
         figures={
             "curves": functools.partial(
                 figures.curves,
-                title="Frechet distance within each class, mean of classes",
+                title="How the discriminator is told the class",
                 metric="intra_class_frechet_distance",
                 line="network",
                 panel=None,

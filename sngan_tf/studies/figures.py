@@ -13,6 +13,7 @@ with errors.extra("train"):
 LABELS = {
     "score": "score (higher is better)",
     "frechet_distance": "Frechet distance (lower is better)",
+    "intra_class_frechet_distance": "Frechet distance within each class",
     "kernel_distance": "kernel distance (lower is better)",
     "lambda": r"$\lambda = \langle G, \bar{W} \rangle$, mean of kernels",
     "lipschitz/upper": "Lipschitz constant, at most",

@@ -7,6 +7,7 @@ from sngan_tf.studies import statistics
 _HEADERS = {
     "score": "score",
     "frechet_distance": "Frechet distance",
+    "intra_class_frechet_distance": "Frechet distance within each class",
     "kernel_distance": "kernel distance",
 }
 
