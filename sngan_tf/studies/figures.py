@@ -3,6 +3,7 @@
 import numpy as np
 
 from sngan_tf import errors
+from sngan_tf.metrics import scorer
 from sngan_tf.studies import statistics
 
 with errors.extra("train"):
@@ -10,11 +11,7 @@ with errors.extra("train"):
     from matplotlib import figure as figure_lib
     from matplotlib import ticker
 
-LABELS = {
-    "score": "score (higher is better)",
-    "frechet_distance": "Frechet distance (lower is better)",
-    "intra_class_frechet_distance": "Frechet distance within each class",
-    "kernel_distance": "kernel distance (lower is better)",
+_LABELS = {
     "lambda": r"$\lambda = \langle G, \bar{W} \rangle$, mean of kernels",
     "lipschitz/upper": "Lipschitz constant, at most",
     "estimate": r"$\sigma(W)$, mean of kernels",
@@ -66,7 +63,7 @@ def curves(
         axes.grid(alpha=0.3)
         if log:
             _log_scale(axes)
-    panels[0].set_ylabel(LABELS.get(metric, metric))
+    panels[0].set_ylabel(_label(metric))
     _legend(figure, panels)
     return figure
 
@@ -120,7 +117,7 @@ def by_level(
         axes.axvline(i - 0.5, color="black", alpha=0.15, linewidth=0.8)
     axes.set_xticks(range(len(places)), places)
     axes.set_xlabel(x)
-    axes.set_ylabel(LABELS.get(metric, metric))
+    axes.set_ylabel(_label(metric))
     axes.grid(axis="y", alpha=0.3)
     if log:
         _log_scale(axes)
@@ -168,7 +165,7 @@ def against(
     axes.set_xticks(numbers, places)
     axes.minorticks_off()
     axes.set_xlabel(x.replace("_", " "))
-    axes.set_ylabel(LABELS.get(metric, metric))
+    axes.set_ylabel(_label(metric))
     axes.grid(alpha=0.3)
     if log:
         _log_scale(axes)
@@ -213,7 +210,7 @@ def paired(
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     axes.set_xlabel(
-        f"{LABELS.get(metric, metric).partition(' (')[0]}, minus that of {base}"
+        f"{statistics.NAMES.get(metric, metric)}, minus that of {base}"
     )
     return figure
 
@@ -333,6 +330,13 @@ def _over_steps(rows, metric):
         else row
         for row in scored
     )
+
+
+def _label(metric):
+    if metric not in scorer.METRICS:
+        return _LABELS.get(metric, metric)
+    better = "higher" if scorer.METRICS[metric].more_is_better else "lower"
+    return f"{statistics.NAMES.get(metric, metric)} ({better} is better)"
 
 
 def _figure(title, panels, width=None, height=3.6):

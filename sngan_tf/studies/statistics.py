@@ -11,6 +11,12 @@ with errors.extra("train"):
     from scipy import stats
 
 CONFIDENCE = 0.95
+# Of `scorer.METRICS`, what readers call those whose own name doesn't do.
+NAMES = {
+    "frechet_distance": "Frechet distance",
+    "intra_class_frechet_distance": "intra-class Frechet distance",
+    "kernel_distance": "kernel distance",
+}
 
 
 def levels(rows, factor):

@@ -4,13 +4,6 @@ import math
 
 from sngan_tf.studies import statistics
 
-_HEADERS = {
-    "score": "score",
-    "frechet_distance": "Frechet distance",
-    "intra_class_frechet_distance": "Frechet distance within each class",
-    "kernel_distance": "kernel distance",
-}
-
 
 def crossed(rows, metric, row="method", column="setting", collapse=None):
     """Returns a table of a score's last values: mean ± standard deviation.
@@ -52,7 +45,9 @@ def scores(rows, factors, metrics=("score", "frechet_distance"), last=1):
         metrics: As of `statistics.scores`.
         last: As of `statistics.by_seed`.
     """
-    lines = [[*factors, *(_HEADERS.get(m, m) for m in metrics), "seeds"]]
+    lines = [
+        [*factors, *(statistics.NAMES.get(m, m) for m in metrics), "seeds"]
+    ]
     combinations = dict.fromkeys(
         tuple(row[factor] for factor in factors)
         for row in rows
